@@ -1,0 +1,26 @@
+//! The wire: generated code, and every conversion between it and the domain.
+
+/// The public API.
+pub mod v1 {
+    tonic::include_proto!("taskplane.v1");
+}
+
+/// What events look like to the outside.
+pub mod event {
+    pub mod v1 {
+        tonic::include_proto!("taskplane.event.v1");
+    }
+}
+
+/// Between our own processes, and what rows keep as bytes.
+pub mod internal {
+    pub mod v1 {
+        tonic::include_proto!("taskplane.internal.v1");
+    }
+}
+
+/// All descriptors, with imports and comments: for JSON.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The public API's descriptors: for reflection.
+pub const PUBLIC_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public.bin"));
