@@ -1,1 +1,84 @@
+//! Where runs run: one trait, and a backend that makes local processes.
+//!
+//! A backend is told to make a run, to let it go, to end it and to forget it. It decides nothing about Tasks: what a run's
+//! end means is the domain's to say, and every order can be given again without harm.
 
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use taskplane_domain::log::LogRecord;
+use taskplane_domain::run::{Fate, RunKey, RunSpec};
+use taskplane_domain::task::Reason;
+use taskplane_domain::uid::RunUid;
+
+/// Where runs run.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// What kind of place this is.
+    fn traits(&self) -> Traits;
+
+    /// Settles what an earlier incarnation left behind: whatever of it still runs is ended first, then its fate is told.
+    /// Called once, before anything else. The runs stay known, with their output, until [`Backend::remove`].
+    async fn recover(&self) -> Result<Vec<Recovered>, BackendError>;
+
+    /// Makes the run, inert: nothing of the command happens before [`Backend::release`]. The same run again is the same run.
+    async fn ensure(&self, spec: &RunSpec) -> Result<RunUid, BackendError>;
+
+    /// Lets the command start. To be called only once the control plane has recorded the run.
+    async fn release(&self, run: &RunKey) -> Result<(), BackendError>;
+
+    /// The truth, now.
+    async fn observe(&self, run: &RunKey) -> Result<Observation, BackendError>;
+
+    /// Asks for the end, gently and after the grace by force. Returns at once; [`Observation::Over`] tells when nothing is
+    /// left. A run that is still inert never starts after this.
+    async fn cancel(&self, run: &RunKey) -> Result<(), BackendError>;
+
+    /// Forgets a run that is over, with its output and its working copy.
+    async fn remove(&self, run: &RunKey) -> Result<(), BackendError>;
+
+    /// Which run to look at next. A hint: it may repeat itself, and may be lost.
+    fn changes(&self) -> BoxStream<'static, RunKey>;
+
+    /// Everything the run wrote from `offset` on, as it comes; ends when the run is over and all was read.
+    fn output(&self, run: &RunKey, offset: u64) -> BoxStream<'static, Result<LogRecord, BackendError>>;
+
+    /// Ends everything that runs, within the grace: the process is about to go.
+    async fn shutdown(&self);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// Runs outlive this process and can be taken over by another one.
+    pub adoptable: bool,
+    pub runs_images: bool,
+}
+
+/// A run that was found at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    pub key: RunKey,
+    pub run: RunUid,
+    pub fate: Fate,
+}
+
+/// What is known of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    Absent,
+    Inert { run: RunUid },
+    Running { run: RunUid, started_at: Timestamp },
+    Over { run: RunUid, fate: Fate },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// This run cannot be made; asking again changes nothing.
+    #[error("{message}")]
+    NotMade { reason: Reason, message: String },
+    #[error("there is no such run")]
+    Absent,
+    /// Try again later.
+    #[error("{doing}: {source}")]
+    Unavailable { doing: &'static str, source: std::io::Error },
+}

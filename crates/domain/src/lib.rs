@@ -1,1 +1,21 @@
+//! The rules of Taskplane as values: what an App and a Task are, how a Task may change, what an event says.
+//!
+//! Nothing here waits, reads a clock, or knows a wire or a database. Every change of state is a function from a value and a
+//! time to a [`task::Transition`], which carries its event: who stores the one cannot forget the other.
 
+pub mod app;
+pub mod env;
+pub mod event;
+pub mod invalid;
+pub mod label;
+pub mod log;
+pub mod name;
+pub mod quantity;
+pub mod run;
+pub mod session;
+pub mod space;
+pub mod task;
+pub mod uid;
+
+pub use invalid::{Invalid, Violation};
+pub use name::{AppName, Name, SpaceName, TaskName};

@@ -1,0 +1,214 @@
+//! Apps: what Tasks run on. A push makes a revision, and a revision never changes.
+
+use jiff::Timestamp;
+
+use crate::env::{self, Env};
+use crate::event::{Event, EventData, Fact, Subject};
+use crate::invalid::{Check, Invalid};
+use crate::name::AppName;
+use crate::quantity::Resources;
+use crate::uid::{AppUid, SpaceUid};
+
+/// Longest command.
+pub const COMMAND_MAX: usize = 16 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    pub uid: AppUid,
+    pub space_uid: SpaceUid,
+    pub name: AppName,
+    pub revision: u32,
+    pub spec: AppSpec,
+    pub version: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What one revision says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppSpec {
+    pub source: Source,
+    pub command: Option<Command>,
+    pub env: Env,
+    pub resources: Resources,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Image(String),
+    Archive(SourceArchive),
+}
+
+/// An archive that was uploaded, checked and stored under its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceArchive {
+    /// Lower-case hex.
+    pub sha256: String,
+    pub size_bytes: u64,
+    pub entry_count: u32,
+}
+
+/// A line for `/bin/sh -c`: not blank, no NUL, within bounds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command(String);
+
+impl Command {
+    /// None when `text` is empty: not said here.
+    pub fn parse(field: &str, text: String) -> Result<Option<Self>, Invalid> {
+        if text.is_empty() {
+            Ok(None)
+        } else if text.trim().is_empty() {
+            Err(Invalid::one(field, "must not consist of white space alone"))
+        } else if text.contains('\0') {
+            Err(Invalid::one(field, "must not contain NUL"))
+        } else if text.len() > COMMAND_MAX {
+            Err(Invalid::one(field, format!("must be at most {COMMAND_MAX} bytes long: put a longer one into a file of the App")))
+        } else {
+            Ok(Some(Self(text)))
+        }
+    }
+
+    /// What was checked before and comes back from where it was kept.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Commands are kept out of logs and traces: they often hold more than they should.
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[command]")
+    }
+}
+
+/// Checks an image reference for its form; whether it exists is the cluster's to say.
+pub fn parse_image(field: &str, image: String) -> Result<String, Invalid> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/' | b':' | b'@');
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = image.as_bytes();
+    let fine = bytes.len() <= 512 && bytes.iter().all(|byte| allowed(*byte)) && edge(bytes.first()) && edge(bytes.last());
+    if fine { Ok(image) } else { Err(Invalid::one(field, "must be an image reference like registry.example/team/app:1.2")) }
+}
+
+/// What a push brings; what it leaves unset stays as it was.
+#[derive(Debug, Clone)]
+pub struct Push {
+    pub name: AppName,
+    pub source: Option<Source>,
+    /// Set but empty: forget the App's command.
+    pub command: Option<Option<Command>>,
+    pub env: Env,
+    pub replace_env: bool,
+    pub resources: Resources,
+}
+
+/// An App as it is to be, with the event that says so.
+#[derive(Debug, Clone)]
+pub struct AppChange {
+    pub app: App,
+    pub event: Event,
+}
+
+impl App {
+    pub fn create(uid: AppUid, space_uid: SpaceUid, push: Push, at: Timestamp) -> Result<AppChange, Invalid> {
+        let Push { name, source, command, env, replace_env: _, resources } = push;
+        let source = source.ok_or_else(|| Invalid::one("app.source", "is required on the first push: send an image or an archive"))?;
+        let spec = AppSpec { source, command: command.flatten(), env, resources };
+        Ok(Self { uid, space_uid, name, revision: 1, spec, version: 1, created_at: at, updated_at: at }.told(Fact::AppPushed, at))
+    }
+
+    /// The change that `push` makes, or none when everything is as it says.
+    pub fn push(self, push: Push, at: Timestamp) -> Result<Option<AppChange>, Invalid> {
+        let Push { name: _, source, command, env, replace_env, resources } = push;
+        let before = self.spec.clone();
+        let spec = AppSpec {
+            source: source.unwrap_or(before.source),
+            command: command.unwrap_or(before.command),
+            env: if replace_env { env } else { before.env.overlaid(&env) },
+            resources: resources.or(before.resources),
+        };
+        let mut check = Check::new();
+        if spec.env.size() > env::INHERITED_MAX {
+            check.refuse("app.env", format!("must be at most {} bytes in all, with what the App has already", env::INHERITED_MAX));
+        }
+        check.finish()?;
+        if spec == self.spec {
+            return Ok(None);
+        }
+        let (revision, version) = (self.revision + 1, self.version + 1);
+        Ok(Some(Self { revision, spec, version, updated_at: at, ..self }.told(Fact::AppPushed, at)))
+    }
+
+    pub fn delete(self, at: Timestamp) -> AppChange {
+        let version = self.version + 1;
+        Self { version, updated_at: at, ..self }.told(Fact::AppDeleted, at)
+    }
+
+    fn told(self, fact: Fact, at: Timestamp) -> AppChange {
+        let event = Event {
+            uid: self.uid.0,
+            sequence: self.version,
+            subject: Subject::App(self.name.clone()),
+            fact,
+            at,
+            data: EventData::App { revision: self.revision },
+            trace: None,
+        };
+        AppChange { app: self, event }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn push(command: Option<&str>, env: &[(&str, &str)]) -> Push {
+        Push {
+            name: "spaces/s/apps/a".parse().unwrap(),
+            source: Some(Source::Image("img:1".into())),
+            command: command.map(|text| Command::parse("command", text.into()).unwrap()),
+            env: Env::stored(env.iter().map(|(k, v)| ((*k).into(), (*v).into()))),
+            replace_env: false,
+            resources: Resources::default(),
+        }
+    }
+
+    fn app() -> App {
+        App::create(AppUid(Uuid::nil()), SpaceUid(Uuid::nil()), push(Some("a"), &[("A", "1")]), Timestamp::UNIX_EPOCH).unwrap().app
+    }
+
+    #[test]
+    fn an_equal_push_makes_no_revision() {
+        assert!(app().push(push(Some("a"), &[("A", "1")]), Timestamp::UNIX_EPOCH).unwrap().is_none());
+        assert!(app().push(push(None, &[]), Timestamp::UNIX_EPOCH).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_push_keeps_what_it_does_not_mention() {
+        let change = app().push(push(None, &[("B", "2")]), Timestamp::UNIX_EPOCH).unwrap().unwrap();
+        assert_eq!(change.app.spec.env.names().collect::<Vec<_>>(), ["A", "B"]);
+        assert_eq!(change.app.spec.command.unwrap().as_str(), "a");
+        assert_eq!((change.app.revision, change.event.sequence), (2, 2));
+    }
+
+    #[test]
+    fn a_first_push_needs_a_source() {
+        let bare = Push { source: None, ..push(None, &[]) };
+        assert!(App::create(AppUid(Uuid::nil()), SpaceUid(Uuid::nil()), bare, Timestamp::UNIX_EPOCH).is_err());
+    }
+
+    #[test]
+    fn commands_are_bounded_and_never_blank() {
+        let parse = |text: &str| Command::parse("command", text.to_owned());
+        assert!(parse("").unwrap().is_none());
+        assert!(parse(&"x".repeat(COMMAND_MAX)).is_ok());
+        for bad in [" ", "\n\t", "a\0b", &"x".repeat(COMMAND_MAX + 1)] {
+            assert!(parse(bad).is_err());
+        }
+    }
+}

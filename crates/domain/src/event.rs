@@ -1,0 +1,232 @@
+//! What happened, as others may hear of it: never a secret, the value of a variable, or a command.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::name::{AppName, Name, SpaceName, TaskName};
+use crate::task::{Exit, Reason, StateKind};
+
+/// A fact, in the past tense. Its spelling is the last token of the subject on the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fact {
+    SpaceCreated,
+    SpaceUpdated,
+    SpaceDeleted,
+    AppPushed,
+    AppDeleted,
+    TaskRequested,
+    TaskStarting,
+    TaskStarted,
+    TaskAttemptFailed,
+    /// The run went away before its command could start; the same attempt waits again.
+    TaskRequeued,
+    TaskCancelRequested,
+    TaskSucceeded,
+    TaskFailed,
+    TaskCancelled,
+    TaskRemoved,
+}
+
+impl Fact {
+    pub const ALL: [Self; 15] = [
+        Self::SpaceCreated,
+        Self::SpaceUpdated,
+        Self::SpaceDeleted,
+        Self::AppPushed,
+        Self::AppDeleted,
+        Self::TaskRequested,
+        Self::TaskStarting,
+        Self::TaskStarted,
+        Self::TaskAttemptFailed,
+        Self::TaskRequeued,
+        Self::TaskCancelRequested,
+        Self::TaskSucceeded,
+        Self::TaskFailed,
+        Self::TaskCancelled,
+        Self::TaskRemoved,
+    ];
+
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::SpaceCreated | Self::SpaceUpdated | Self::SpaceDeleted => Kind::Space,
+            Self::AppPushed | Self::AppDeleted => Kind::App,
+            Self::TaskRequested
+            | Self::TaskStarting
+            | Self::TaskStarted
+            | Self::TaskAttemptFailed
+            | Self::TaskRequeued
+            | Self::TaskCancelRequested
+            | Self::TaskSucceeded
+            | Self::TaskFailed
+            | Self::TaskCancelled
+            | Self::TaskRemoved => Kind::Task,
+        }
+    }
+
+    /// Unique together with [`Fact::kind`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SpaceCreated => "created",
+            Self::SpaceUpdated => "updated",
+            Self::SpaceDeleted | Self::AppDeleted => "deleted",
+            Self::AppPushed => "pushed",
+            Self::TaskRequested => "requested",
+            Self::TaskStarting => "starting",
+            Self::TaskStarted => "started",
+            Self::TaskAttemptFailed => "attempt-failed",
+            Self::TaskRequeued => "requeued",
+            Self::TaskCancelRequested => "cancel-requested",
+            Self::TaskSucceeded => "succeeded",
+            Self::TaskFailed => "failed",
+            Self::TaskCancelled => "cancelled",
+            Self::TaskRemoved => "removed",
+        }
+    }
+
+    pub fn parse(kind: Kind, text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fact| fact.kind() == kind && fact.as_str() == text)
+    }
+}
+
+/// What kind of thing an event speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Space,
+    App,
+    Task,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Space => "space",
+            Self::App => "app",
+            Self::Task => "task",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Space, Self::App, Self::Task].into_iter().find(|kind| kind.as_str() == text).ok_or(())
+    }
+}
+
+/// The thing an event speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    Space(SpaceName),
+    App(AppName),
+    Task(TaskName),
+}
+
+impl Subject {
+    pub fn space(&self) -> &Name {
+        match self {
+            Self::Space(name) => &name.0,
+            Self::App(name) => &name.space,
+            Self::Task(name) => &name.space,
+        }
+    }
+
+    pub fn app(&self) -> Option<&Name> {
+        match self {
+            Self::Space(_) => None,
+            Self::App(name) => Some(&name.app),
+            Self::Task(name) => Some(&name.app),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Space(name) => name.fmt(f),
+            Self::App(name) => name.fmt(f),
+            Self::Task(name) => name.fmt(f),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventData {
+    Space,
+    App { revision: u32 },
+    Task(TaskSnapshot),
+}
+
+/// A Task right after a change, less what is nobody's business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskSnapshot {
+    pub id: u64,
+    pub display_name: String,
+    pub state: StateKind,
+    pub reason: Option<Reason>,
+    pub exit: Exit,
+    pub attempt: u32,
+    pub app_revision: u32,
+    pub job: Option<Name>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// One change of one thing. `sequence` is that thing's version after the change, so it has no gaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub uid: Uuid,
+    pub sequence: u64,
+    pub subject: Subject,
+    pub fact: Fact,
+    pub at: Timestamp,
+    pub data: EventData,
+    /// W3C `traceparent` of the call that began it all.
+    pub trace: Option<String>,
+}
+
+impl Event {
+    /// The same for each repeat of this event.
+    pub fn id(&self) -> String {
+        format!("{}:{}", self.uid, self.sequence)
+    }
+
+    /// `taskplane.v1.<space>.task.<app>.<fact>`: each token is a DNS label, so nothing can be smuggled in.
+    pub fn topic(&self) -> String {
+        let kind = self.fact.kind().as_str();
+        let space = self.subject.space();
+        let name = self.subject.app().unwrap_or(space);
+        format!("taskplane.v1.{space}.{kind}.{name}.{}", self.fact.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fact_is_found_again_by_kind_and_spelling() {
+        for fact in Fact::ALL {
+            assert_eq!(Fact::parse(fact.kind(), fact.as_str()), Some(fact));
+        }
+    }
+
+    #[test]
+    fn a_topic_has_six_tokens() {
+        let event = Event {
+            uid: Uuid::nil(),
+            sequence: 1,
+            subject: Subject::App("spaces/s/apps/a".parse().unwrap()),
+            fact: Fact::AppPushed,
+            at: Timestamp::UNIX_EPOCH,
+            data: EventData::App { revision: 1 },
+            trace: None,
+        };
+        assert_eq!(event.topic(), "taskplane.v1.s.app.a.pushed");
+        assert_eq!(event.topic().split('.').count(), 6);
+    }
+}

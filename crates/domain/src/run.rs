@@ -1,0 +1,92 @@
+//! Runs: what a backend is told to execute, and what it tells of it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::app::{Command, Source};
+use crate::env::Env;
+use crate::name::TaskName;
+use crate::quantity::Resources;
+use crate::task::{Exit, Reason};
+use crate::uid::{AppUid, RunUid, SpaceUid, TaskUid};
+
+/// One attempt of one Task: what a run's name is derived from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunKey {
+    pub task: TaskUid,
+    /// From 1.
+    pub attempt: u32,
+}
+
+impl std::fmt::Display for RunKey {
+    /// `t-<32 hex>-<attempt>`: fit for the name of a PipelineRun, and of a directory.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "t-{}-{}", self.task.0.simple(), self.attempt)
+    }
+}
+
+/// Everything a backend needs to make a run.
+#[derive(Debug, Clone)]
+pub struct RunSpec {
+    pub key: RunKey,
+    pub name: TaskName,
+    pub space_uid: SpaceUid,
+    pub app_uid: AppUid,
+    pub app_revision: u32,
+    pub display_name: String,
+    pub source: Source,
+    pub command: Command,
+    /// Of the Space, overlaid with the App's.
+    pub inherited_env: Env,
+    /// What the Task brought.
+    pub task_env: Env,
+    pub resources: Resources,
+    pub timeout: Option<Duration>,
+    pub trace: Option<String>,
+}
+
+/// How a run ended. Nothing of it is left when this is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEnd {
+    pub cause: EndCause,
+    pub exit: Exit,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Timestamp,
+    /// More for a person, or empty.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    /// By itself.
+    Natural,
+    /// After our signal to cancel.
+    Cancel,
+    /// After our signal because its time was up.
+    Timeout,
+    OutOfMemory,
+}
+
+/// What is known of a run that is over, when nobody was there to report it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It never got its go: the command did not start.
+    NeverStarted,
+    /// Its end was seen and kept.
+    Ended(RunEnd),
+    /// It had its go, and nobody saw its end.
+    Lost { message: String },
+}
+
+/// What an executor tells of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed {
+    /// It exists and is inert.
+    Made { run: RunUid },
+    Started { run: RunUid, at: Timestamp },
+    /// It is over, with nothing left of it.
+    Over { run: RunUid, fate: Fate },
+    /// It could not be made.
+    NotMade { reason: Reason, message: String },
+}
