@@ -87,7 +87,9 @@ impl Fact {
     }
 
     pub fn parse(kind: Kind, text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|fact| fact.kind() == kind && fact.as_str() == text)
+        Self::ALL
+            .into_iter()
+            .find(|fact| fact.kind() == kind && fact.as_str() == text)
     }
 }
 
@@ -113,7 +115,10 @@ impl FromStr for Kind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Space, Self::App, Self::Task].into_iter().find(|kind| kind.as_str() == text).ok_or(())
+        [Self::Space, Self::App, Self::Task]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(())
     }
 }
 

@@ -39,14 +39,17 @@ fn is_token(text: &str) -> bool {
     bytes.len() <= 63
         && bytes.first().is_some_and(edge)
         && bytes.last().is_some_and(edge)
-        && bytes.iter().all(|byte| edge(byte) || matches!(byte, b'-' | b'_' | b'.'))
+        && bytes
+            .iter()
+            .all(|byte| edge(byte) || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 fn is_key(key: &str) -> bool {
     match key.split_once('/') {
         None => is_token(key),
         Some((prefix, name)) => {
-            let dns = |part: &str| is_token(part) && part.bytes().all(|byte| !byte.is_ascii_uppercase() && byte != b'_');
+            let dns =
+                |part: &str| is_token(part) && part.bytes().all(|byte| !byte.is_ascii_uppercase() && byte != b'_');
             prefix.len() <= 253 && prefix.split('.').all(dns) && is_token(name)
         }
     }
@@ -59,11 +62,27 @@ mod tests {
     #[test]
     fn labels_have_the_syntax_of_kubernetes() {
         for (key, value) in [("team", "blue"), ("example.com/team", ""), ("a_b.c-d", "X.1")] {
-            assert!(parse("labels", Labels::from([(key.into(), value.into())])).is_ok(), "{key}={value}");
+            assert!(
+                parse("labels", Labels::from([(key.into(), value.into())])).is_ok(),
+                "{key}={value}"
+            );
         }
         let long = "x".repeat(64);
-        for (key, value) in [("", "x"), ("a=b", "x"), ("a", "b,c"), ("a", "-b"), ("/a", "b"), ("A.com/", "b"), ("a/b/c", "d"), ("a", &long), (&long, "a")] {
-            assert!(parse("labels", Labels::from([(key.into(), value.into())])).is_err(), "{key}={value}");
+        for (key, value) in [
+            ("", "x"),
+            ("a=b", "x"),
+            ("a", "b,c"),
+            ("a", "-b"),
+            ("/a", "b"),
+            ("A.com/", "b"),
+            ("a/b/c", "d"),
+            ("a", &long),
+            (&long, "a"),
+        ] {
+            assert!(
+                parse("labels", Labels::from([(key.into(), value.into())])).is_err(),
+                "{key}={value}"
+            );
         }
     }
 }

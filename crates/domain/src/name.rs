@@ -69,13 +69,20 @@ pub struct TaskName {
 
 impl AppName {
     pub fn task(&self, id: u64) -> TaskName {
-        TaskName { space: self.space.clone(), app: self.app.clone(), id }
+        TaskName {
+            space: self.space.clone(),
+            app: self.app.clone(),
+            id,
+        }
     }
 }
 
 impl TaskName {
     pub fn app_name(&self) -> AppName {
-        AppName { space: self.space.clone(), app: self.app.clone() }
+        AppName {
+            space: self.space.clone(),
+            app: self.app.clone(),
+        }
     }
 }
 
@@ -124,7 +131,10 @@ impl FromStr for AppName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let [space, app] = parts(text, ["spaces", "apps"]).ok_or(NameError::Form("spaces/{space}/apps/{app}"))?;
-        Ok(Self { space: space.parse()?, app: app.parse()? })
+        Ok(Self {
+            space: space.parse()?,
+            app: app.parse()?,
+        })
     }
 }
 
@@ -135,8 +145,16 @@ impl FromStr for TaskName {
         const FORM: NameError = NameError::Form("spaces/{space}/apps/{app}/tasks/{id}, with a number from 1 as id");
         let [space, app, id] = parts(text, ["spaces", "apps", "tasks"]).ok_or(FORM)?;
         let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0');
-        let id = if plain { id.parse::<i64>().map_err(|_| FORM)? } else { return Err(FORM) };
-        Ok(Self { space: space.parse()?, app: app.parse()?, id: id.unsigned_abs() })
+        let id = if plain {
+            id.parse::<i64>().map_err(|_| FORM)?
+        } else {
+            return Err(FORM);
+        };
+        Ok(Self {
+            space: space.parse()?,
+            app: app.parse()?,
+            id: id.unsigned_abs(),
+        })
     }
 }
 
@@ -151,8 +169,27 @@ mod tests {
         }
         let long = "x".repeat(NAME_MAX + 1);
         for bad in [
-            "", "-", "-a", "a-", "A", "a.b", "a b", "a_b", "ä", "a\0", "a/b", "a%2f", ".", "..", ">", "*", "a\n",
-            "а", "a\u{200b}", "a\u{202e}", &long,
+            "",
+            "-",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a b",
+            "a_b",
+            "ä",
+            "a\0",
+            "a/b",
+            "a%2f",
+            ".",
+            "..",
+            ">",
+            "*",
+            "a\n",
+            "а",
+            "a\u{200b}",
+            "a\u{202e}",
+            &long,
         ] {
             assert!(bad.parse::<Name>().is_err(), "{bad:?} was accepted");
         }
@@ -163,16 +200,33 @@ mod tests {
         for text in ["spaces/s/apps/a/tasks/1", "spaces/s/apps/a/tasks/9223372036854775807"] {
             assert_eq!(text.parse::<TaskName>().unwrap().to_string(), text);
         }
-        assert_eq!("spaces/s/apps/a".parse::<AppName>().unwrap().to_string(), "spaces/s/apps/a");
+        assert_eq!(
+            "spaces/s/apps/a".parse::<AppName>().unwrap().to_string(),
+            "spaces/s/apps/a"
+        );
         assert_eq!("spaces/s".parse::<SpaceName>().unwrap().to_string(), "spaces/s");
     }
 
     #[test]
     fn anything_else_is_no_resource_name() {
         for bad in [
-            "", "spaces", "spaces/", "spaces/s/", "/spaces/s", "space/s", "spaces/s/apps", "spaces/s/apps/", "spaces/s/apps/-/tasks/1",
-            "spaces/s/apps/a/tasks/0", "spaces/s/apps/a/tasks/01", "spaces/s/apps/a/tasks/+1", "spaces/s/apps/a/tasks/-1",
-            "spaces/s/apps/a/tasks/1/", "spaces/s/apps/a/tasks/9223372036854775808", "spaces/s/jobs/a/tasks/1", "spaces/../apps/a/tasks/1",
+            "",
+            "spaces",
+            "spaces/",
+            "spaces/s/",
+            "/spaces/s",
+            "space/s",
+            "spaces/s/apps",
+            "spaces/s/apps/",
+            "spaces/s/apps/-/tasks/1",
+            "spaces/s/apps/a/tasks/0",
+            "spaces/s/apps/a/tasks/01",
+            "spaces/s/apps/a/tasks/+1",
+            "spaces/s/apps/a/tasks/-1",
+            "spaces/s/apps/a/tasks/1/",
+            "spaces/s/apps/a/tasks/9223372036854775808",
+            "spaces/s/jobs/a/tasks/1",
+            "spaces/../apps/a/tasks/1",
         ] {
             assert!(bad.parse::<TaskName>().is_err(), "{bad:?} was accepted");
         }

@@ -59,7 +59,11 @@ impl CpuMillis {
     pub const MAX: Self = Self(1024 * 1000);
 
     pub fn new(millis: u64) -> Result<Self, QuantityError> {
-        if millis == 0 || millis > Self::MAX.0 { Err(QuantityError::CpuOutOfRange) } else { Ok(Self(millis)) }
+        if millis == 0 || millis > Self::MAX.0 {
+            Err(QuantityError::CpuOutOfRange)
+        } else {
+            Ok(Self(millis))
+        }
     }
 
     pub fn get(self) -> u64 {
@@ -72,14 +76,20 @@ impl CpuMillis {
 fn scaled(number: &str, unit: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let malformed = whole.is_empty() || !digits(whole) || !digits(fraction) || (number.contains('.') && fraction.is_empty());
+    let malformed =
+        whole.is_empty() || !digits(whole) || !digits(fraction) || (number.contains('.') && fraction.is_empty());
     if malformed || whole.len() > 19 || fraction.len() > 9 {
         return None;
     }
     let denominator = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let numerator = whole.parse::<u128>().ok()? * denominator + if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let numerator =
+        whole.parse::<u128>().ok()? * denominator + if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
     let product = numerator * u128::from(unit);
-    if product % denominator != 0 { None } else { u64::try_from(product / denominator).ok() }
+    if product % denominator != 0 {
+        None
+    } else {
+        u64::try_from(product / denominator).ok()
+    }
 }
 
 impl FromStr for Bytes {
@@ -87,7 +97,9 @@ impl FromStr for Bytes {
 
     /// K, M, G and T mean Ki, Mi, Gi and Ti, as kf and cf read them.
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let unit_at = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(unit_at);
         let unit = match unit {
             "" | "B" | "b" => 1,
@@ -127,7 +139,11 @@ impl fmt::Display for Bytes {
 
 impl fmt::Display for CpuMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(1000) { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
+        if self.0.is_multiple_of(1000) {
+            write!(f, "{}", self.0 / 1000)
+        } else {
+            write!(f, "{}m", self.0)
+        }
     }
 }
 
@@ -142,7 +158,11 @@ pub struct Resources {
 impl Resources {
     /// These, and where they are unset, `outer`.
     pub fn or(self, outer: Self) -> Self {
-        Self { memory: self.memory.or(outer.memory), disk: self.disk.or(outer.disk), cpu: self.cpu.or(outer.cpu) }
+        Self {
+            memory: self.memory.or(outer.memory),
+            disk: self.disk.or(outer.disk),
+            cpu: self.cpu.or(outer.cpu),
+        }
     }
 }
 
@@ -153,7 +173,14 @@ mod tests {
     #[test]
     fn bytes_are_read_in_both_dialects() {
         for (text, bytes) in [
-            ("256M", 256 * MI), ("1Gi", GI), ("1G", GI), ("1.5G", GI + GI / 2), ("1048576", MI), ("2048K", 2 * MI), ("512MB", 512 * MI), ("1T", TI),
+            ("256M", 256 * MI),
+            ("1Gi", GI),
+            ("1G", GI),
+            ("1.5G", GI + GI / 2),
+            ("1048576", MI),
+            ("2048K", 2 * MI),
+            ("512MB", 512 * MI),
+            ("1T", TI),
         ] {
             assert_eq!(text.parse::<Bytes>().unwrap().get(), bytes, "{text}");
         }
@@ -169,10 +196,33 @@ mod tests {
     #[test]
     fn nonsense_amounts_are_refused() {
         let long = "9".repeat(100_000);
-        for bad in ["", "-1", "0", "1e400", "NaN", "inf", "1Ei", "0.1m", "1 Gi", "١", "1.", ".5G", "1..5G", "+1G", "0x10", "1023", "0.3G", "99999999999999999999G", "1025T", &long] {
+        for bad in [
+            "",
+            "-1",
+            "0",
+            "1e400",
+            "NaN",
+            "inf",
+            "1Ei",
+            "0.1m",
+            "1 Gi",
+            "١",
+            "1.",
+            ".5G",
+            "1..5G",
+            "+1G",
+            "0x10",
+            "1023",
+            "0.3G",
+            "99999999999999999999G",
+            "1025T",
+            &long,
+        ] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad:.20?} was accepted as bytes");
         }
-        for bad in ["", "-1", "0", "0m", "1e400", "NaN", "0.1m", "0.0001", "1 ", "١", "1025", "1Gi", &long] {
+        for bad in [
+            "", "-1", "0", "0m", "1e400", "NaN", "0.1m", "0.0001", "1 ", "١", "1025", "1Gi", &long,
+        ] {
             assert!(bad.parse::<CpuMillis>().is_err(), "{bad:.20?} was accepted as cpu");
         }
     }
@@ -180,7 +230,11 @@ mod tests {
     #[test]
     fn an_amount_prints_as_it_can_be_read_again() {
         for text in ["256Mi", "1Gi", "1025Ki", "1048577"] {
-            let bytes: Bytes = if text == "1025Ki" { Bytes::new(1025 * KI).unwrap() } else { text.parse().unwrap() };
+            let bytes: Bytes = if text == "1025Ki" {
+                Bytes::new(1025 * KI).unwrap()
+            } else {
+                text.parse().unwrap()
+            };
             assert_eq!(bytes.to_string(), text);
         }
         assert_eq!("1.25".parse::<CpuMillis>().unwrap().to_string(), "1250m");

@@ -83,10 +83,21 @@ pub enum Fate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observed {
     /// It exists and is inert.
-    Made { run: RunUid },
-    Started { run: RunUid, at: Timestamp },
+    Made {
+        run: RunUid,
+    },
+    Started {
+        run: RunUid,
+        at: Timestamp,
+    },
     /// It is over, with nothing left of it.
-    Over { run: RunUid, fate: Fate },
+    Over {
+        run: RunUid,
+        fate: Fate,
+    },
     /// It could not be made.
-    NotMade { reason: Reason, message: String },
+    NotMade {
+        reason: Reason,
+        message: String,
+    },
 }

@@ -41,7 +41,10 @@ impl SpaceSettings {
             Ok(0) => RETENTION_DEFAULT,
             Ok(count) if count <= RETENTION_MAX => count,
             _ => {
-                check.refuse("space.task_retention_count", format!("must be between 1 and {RETENTION_MAX}, or 0 for {RETENTION_DEFAULT}"));
+                check.refuse(
+                    "space.task_retention_count",
+                    format!("must be between 1 and {RETENTION_MAX}, or 0 for {RETENTION_DEFAULT}"),
+                );
                 0
             }
         };
@@ -49,11 +52,18 @@ impl SpaceSettings {
             Ok(0) => None,
             Ok(bytes) if bytes >= LOG_CAP_MIN => Some(bytes),
             _ => {
-                check.refuse("space.log_cap_bytes", format!("must be at least {LOG_CAP_MIN}, or 0 for no cap"));
+                check.refuse(
+                    "space.log_cap_bytes",
+                    format!("must be at least {LOG_CAP_MIN}, or 0 for no cap"),
+                );
                 None
             }
         };
-        check.finish_with(Some(Self { env, task_retention_count: retention, log_cap }))
+        check.finish_with(Some(Self {
+            env,
+            task_retention_count: retention,
+            log_cap,
+        }))
     }
 }
 
@@ -66,7 +76,16 @@ pub struct SpaceChange {
 
 impl Space {
     pub fn create(uid: SpaceUid, name: SpaceName, settings: SpaceSettings, at: Timestamp) -> SpaceChange {
-        Self { uid, name, settings, env_revision: 1, version: 1, created_at: at, updated_at: at }.told(Fact::SpaceCreated, at)
+        Self {
+            uid,
+            name,
+            settings,
+            env_revision: 1,
+            version: 1,
+            created_at: at,
+            updated_at: at,
+        }
+        .told(Fact::SpaceCreated, at)
     }
 
     /// The change to `settings`, or none when they are what they are.
@@ -76,12 +95,26 @@ impl Space {
         }
         let env_revision = self.env_revision + u32::from(settings.env != self.settings.env);
         let version = self.version + 1;
-        Some(Self { settings, env_revision, version, updated_at: at, ..self }.told(Fact::SpaceUpdated, at))
+        Some(
+            Self {
+                settings,
+                env_revision,
+                version,
+                updated_at: at,
+                ..self
+            }
+            .told(Fact::SpaceUpdated, at),
+        )
     }
 
     pub fn delete(self, at: Timestamp) -> SpaceChange {
         let version = self.version + 1;
-        Self { version, updated_at: at, ..self }.told(Fact::SpaceDeleted, at)
+        Self {
+            version,
+            updated_at: at,
+            ..self
+        }
+        .told(Fact::SpaceDeleted, at)
     }
 
     fn told(self, fact: Fact, at: Timestamp) -> SpaceChange {

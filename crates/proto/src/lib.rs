@@ -1,12 +1,19 @@
 //! The wire: generated code, and every conversion between it and the domain.
 
+pub mod convert;
+pub mod details;
+pub mod filter;
+pub mod token;
+
 /// The public API.
+#[expect(clippy::allow_attributes, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("taskplane.v1");
 }
 
 /// What events look like to the outside.
 pub mod event {
+    #[expect(clippy::allow_attributes, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("taskplane.event.v1");
     }
@@ -14,6 +21,7 @@ pub mod event {
 
 /// Between our own processes, and what rows keep as bytes.
 pub mod internal {
+    #[expect(clippy::allow_attributes, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("taskplane.internal.v1");
     }

@@ -48,17 +48,27 @@ impl RunTask {
     pub fn check_display_name(text: &str) -> Result<(), Invalid> {
         let mut check = Check::new();
         if text.chars().count() > DISPLAY_NAME_MAX {
-            check.refuse("display_name", format!("must be at most {DISPLAY_NAME_MAX} characters long"));
+            check.refuse(
+                "display_name",
+                format!("must be at most {DISPLAY_NAME_MAX} characters long"),
+            );
         }
         if text.chars().any(|c| c.is_control() || is_deceptive(c)) {
-            check.refuse("display_name", "must not contain control, direction or invisible characters");
+            check.refuse(
+                "display_name",
+                "must not contain control, direction or invisible characters",
+            );
         }
         check.finish()
     }
 
     pub fn check_timeout(timeout: Duration) -> Result<(), Invalid> {
         let fine = timeout >= Duration::from_millis(1) && timeout <= TIMEOUT_MAX;
-        if fine { Ok(()) } else { Err(Invalid::one("timeout", "must be more than 0 and at most 365 days")) }
+        if fine {
+            Ok(())
+        } else {
+            Err(Invalid::one("timeout", "must be more than 0 and at most 365 days"))
+        }
     }
 }
 
@@ -69,9 +79,29 @@ fn is_deceptive(c: char) -> bool {
 
 impl Task {
     /// A Task of `app` as it is now. It keeps what it was accepted with, whatever becomes of the App.
-    pub fn create(uid: TaskUid, space: &Space, app: &App, asked: RunTask, cluster: Name, trace: Option<String>, at: Timestamp) -> Result<Birth, Invalid> {
-        let RunTask { app: _, display_name, overrides, timeout, retry, labels, request_id: _ } = asked;
-        let Override { command, env, resources } = overrides;
+    pub fn create(
+        uid: TaskUid,
+        space: &Space,
+        app: &App,
+        asked: RunTask,
+        cluster: Name,
+        trace: Option<String>,
+        at: Timestamp,
+    ) -> Result<Birth, Invalid> {
+        let RunTask {
+            app: _,
+            display_name,
+            overrides,
+            timeout,
+            retry,
+            labels,
+            request_id: _,
+        } = asked;
+        let Override {
+            command,
+            env,
+            resources,
+        } = overrides;
         let command = command.or_else(|| app.spec.command.clone()).ok_or_else(|| {
             Invalid::one("command", "is required because the App has none: give the Task a command (run-task --command), or the App (push --command)")
         })?;
@@ -87,7 +117,14 @@ impl Task {
             display_name,
             state: TaskState::Pending { not_before: None },
             attempt: 1,
-            spec: TaskSpec { command, env, resources: resources.or(app.spec.resources), timeout, retry, labels },
+            spec: TaskSpec {
+                command,
+                env,
+                resources: resources.or(app.spec.resources),
+                timeout,
+                retry,
+                labels,
+            },
             app_revision: app.revision,
             space_env_revision: space.env_revision,
             job: None,

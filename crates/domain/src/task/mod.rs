@@ -79,11 +79,24 @@ pub enum TaskState {
     Pending { not_before: Option<Timestamp> },
     /// A run was made; its command has not started.
     Starting { run: RunUid, made_at: Timestamp },
-    Running { run: RunUid, made_at: Timestamp, started_at: Timestamp },
+    Running {
+        run: RunUid,
+        made_at: Timestamp,
+        started_at: Timestamp,
+    },
     /// The end was asked for, and something may still be running.
-    Cancelling { run: RunUid, made_at: Timestamp, started_at: Option<Timestamp>, since: Timestamp },
+    Cancelling {
+        run: RunUid,
+        made_at: Timestamp,
+        started_at: Option<Timestamp>,
+        since: Timestamp,
+    },
     /// Over, with nothing left running.
-    Finished { started_at: Option<Timestamp>, finished_at: Timestamp, outcome: Outcome },
+    Finished {
+        started_at: Option<Timestamp>,
+        finished_at: Timestamp,
+        outcome: Outcome,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,8 +135,15 @@ pub enum StateKind {
 }
 
 impl StateKind {
-    pub const ALL: [Self; 7] =
-        [Self::Pending, Self::Starting, Self::Running, Self::Cancelling, Self::Succeeded, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Starting,
+        Self::Running,
+        Self::Cancelling,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
     pub const LIVE: [Self; 4] = [Self::Pending, Self::Starting, Self::Running, Self::Cancelling];
 
     pub fn as_str(self) -> &'static str {
@@ -155,9 +175,18 @@ impl TaskState {
             Self::Starting { .. } => StateKind::Starting,
             Self::Running { .. } => StateKind::Running,
             Self::Cancelling { .. } => StateKind::Cancelling,
-            Self::Finished { outcome: Outcome::Succeeded, .. } => StateKind::Succeeded,
-            Self::Finished { outcome: Outcome::Failed(_), .. } => StateKind::Failed,
-            Self::Finished { outcome: Outcome::Cancelled { .. }, .. } => StateKind::Cancelled,
+            Self::Finished {
+                outcome: Outcome::Succeeded,
+                ..
+            } => StateKind::Succeeded,
+            Self::Finished {
+                outcome: Outcome::Failed(_),
+                ..
+            } => StateKind::Failed,
+            Self::Finished {
+                outcome: Outcome::Cancelled { .. },
+                ..
+            } => StateKind::Cancelled,
         }
     }
 
@@ -204,7 +233,10 @@ impl Outcome {
 
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Succeeded => Exit { code: Some(0), signal: None },
+            Self::Succeeded => Exit {
+                code: Some(0),
+                signal: None,
+            },
             Self::Failed(failure) => failure.exit,
             Self::Cancelled { exit, .. } => *exit,
         }

@@ -30,7 +30,12 @@ pub struct InvalidTransition {
 impl Transition {
     pub(super) fn birth(task: Task) -> Self {
         let event = task.event(Fact::TaskRequested, task.created_at);
-        Self { task, from: None, event, ended: None }
+        Self {
+            task,
+            from: None,
+            event,
+            ended: None,
+        }
     }
 
     pub fn task(&self) -> &Task {
@@ -65,12 +70,27 @@ impl Task {
     /// neither is asking when it is over.
     pub fn cancel(self, at: Timestamp) -> Option<Transition> {
         let (run, made_at, started_at) = match self.state.clone() {
-            TaskState::Pending { .. } => return Some(self.finishes(cancelled("before it started", Exit::default()), at, at)),
+            TaskState::Pending { .. } => {
+                return Some(self.finishes(cancelled("before it started", Exit::default()), at, at));
+            }
             TaskState::Starting { run, made_at } => (run, made_at, None),
-            TaskState::Running { run, made_at, started_at } => (run, made_at, Some(started_at)),
+            TaskState::Running {
+                run,
+                made_at,
+                started_at,
+            } => (run, made_at, Some(started_at)),
             TaskState::Cancelling { .. } | TaskState::Finished { .. } => return None,
         };
-        Some(self.becomes(TaskState::Cancelling { run, made_at, started_at, since: at }, Fact::TaskCancelRequested, at))
+        Some(self.becomes(
+            TaskState::Cancelling {
+                run,
+                made_at,
+                started_at,
+                since: at,
+            },
+            Fact::TaskCancelRequested,
+            at,
+        ))
     }
 
     /// Takes in what an executor saw. None: it was known already. An error: it cannot be so for this Task any more.
@@ -85,25 +105,44 @@ impl Task {
 
     fn made(self, run: RunUid, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match &self.state {
-            TaskState::Pending { .. } => Ok(Some(self.becomes(TaskState::Starting { run, made_at: at }, Fact::TaskStarting, at))),
+            TaskState::Pending { .. } => Ok(Some(self.becomes(
+                TaskState::Starting { run, made_at: at },
+                Fact::TaskStarting,
+                at,
+            ))),
             state if state.run() == Some(&run) => Ok(None),
             _ => Err(self.refuses("get a run")),
         }
     }
 
-    fn started(self, run: &RunUid, started_at: Timestamp, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
+    fn started(
+        self,
+        run: &RunUid,
+        started_at: Timestamp,
+        at: Timestamp,
+    ) -> Result<Option<Transition>, InvalidTransition> {
         match self.state.clone() {
-            TaskState::Starting { run: known, made_at } if known == *run => {
-                Ok(Some(self.becomes(TaskState::Running { run: known, made_at, started_at }, Fact::TaskStarted, at)))
+            TaskState::Starting { run: known, made_at } if known == *run => Ok(Some(self.becomes(
+                TaskState::Running {
+                    run: known,
+                    made_at,
+                    started_at,
+                },
+                Fact::TaskStarted,
+                at,
+            ))),
+            TaskState::Running { run: known, .. } | TaskState::Cancelling { run: known, .. } if known == *run => {
+                Ok(None)
             }
-            TaskState::Running { run: known, .. } | TaskState::Cancelling { run: known, .. } if known == *run => Ok(None),
             _ => Err(self.refuses("start")),
         }
     }
 
     fn over(self, run: &RunUid, fate: Fate, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match &self.state {
-            TaskState::Starting { run: known, .. } | TaskState::Running { run: known, .. } | TaskState::Cancelling { run: known, .. }
+            TaskState::Starting { run: known, .. }
+            | TaskState::Running { run: known, .. }
+            | TaskState::Cancelling { run: known, .. }
                 if known == run =>
             {
                 Ok(Some(self.settle(fate, at)))
@@ -120,13 +159,25 @@ impl Task {
         match fate {
             Fate::NeverStarted if cancelling => self.finishes(cancelled("before it started", Exit::default()), at, at),
             Fate::NeverStarted => self.becomes(TaskState::Pending { not_before: None }, Fact::TaskRequeued, at),
-            Fate::Lost { message } => self.fails(Failure { reason: Reason::Lost, message, exit: Exit::default() }, at, at),
+            Fate::Lost { message } => self.fails(
+                Failure {
+                    reason: Reason::Lost,
+                    message,
+                    exit: Exit::default(),
+                },
+                at,
+                at,
+            ),
             Fate::Ended(end) => {
-                let finished_at = end.finished_at;
+                let (from, finished_at) = (self.state.kind(), end.finished_at);
                 let task = self.with_start(end.started_at);
-                match verdict(end) {
+                let transition = match verdict(end) {
                     Outcome::Failed(failure) => task.fails(failure, finished_at, at),
                     outcome => task.finishes(outcome, finished_at, at),
+                };
+                Transition {
+                    from: Some(from),
+                    ..transition
                 }
             }
         }
@@ -134,16 +185,30 @@ impl Task {
 
     /// The command's true start, when only its end tells of it.
     fn with_start(mut self, seen: Option<Timestamp>) -> Self {
-        let (TaskState::Starting { run, made_at } | TaskState::Running { run, made_at, .. }) = &self.state else { return self };
+        let (TaskState::Starting { run, made_at } | TaskState::Running { run, made_at, .. }) = &self.state else {
+            return self;
+        };
         if let Some(started_at) = self.state.started_at().or(seen) {
-            self.state = TaskState::Running { run: run.clone(), made_at: *made_at, started_at };
+            self.state = TaskState::Running {
+                run: run.clone(),
+                made_at: *made_at,
+                started_at,
+            };
         }
         self
     }
 
     fn not_made(self, reason: Reason, message: String, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match &self.state {
-            TaskState::Pending { .. } => Ok(Some(self.fails(Failure { reason, message, exit: Exit::default() }, at, at))),
+            TaskState::Pending { .. } => Ok(Some(self.fails(
+                Failure {
+                    reason,
+                    message,
+                    exit: Exit::default(),
+                },
+                at,
+                at,
+            ))),
             TaskState::Finished { .. } => Ok(None),
             _ => Err(self.refuses("lack a run")),
         }
@@ -160,13 +225,25 @@ impl Task {
     /// Fails this attempt, and the Task with it unless its policy wants another and nobody asked for the end.
     fn fails(self, failure: Failure, finished_at: Timestamp, at: Timestamp) -> Transition {
         let cancelling = matches!(self.state, TaskState::Cancelling { .. });
-        let wait = self.spec.retry.again(failure.reason, self.attempt).filter(|_| !cancelling);
-        let Some(wait) = wait else { return self.finishes(Outcome::Failed(failure), finished_at, at) };
+        let wait = self
+            .spec
+            .retry
+            .again(failure.reason, self.attempt)
+            .filter(|_| !cancelling);
+        let Some(wait) = wait else {
+            return self.finishes(Outcome::Failed(failure), finished_at, at);
+        };
         let (reason, exit) = (failure.reason, failure.exit);
         let ended = self.ends_attempt(finished_at, Outcome::Failed(failure));
-        let next = at.checked_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO)).unwrap_or(at);
+        let next = at
+            .checked_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO))
+            .unwrap_or(at);
         let attempt = self.attempt + 1;
-        let mut transition = self.becomes(TaskState::Pending { not_before: Some(next) }, Fact::TaskAttemptFailed, at);
+        let mut transition = self.becomes(
+            TaskState::Pending { not_before: Some(next) },
+            Fact::TaskAttemptFailed,
+            at,
+        );
         transition.task.attempt = attempt;
         transition.ended = Some(ended);
         // The event tells of the attempt that failed; the Task itself is waiting for the next one.
@@ -182,17 +259,37 @@ impl Task {
             Outcome::Failed(_) => Fact::TaskFailed,
             Outcome::Cancelled { .. } => Fact::TaskCancelled,
         };
-        let begun = !matches!((&self.state, &outcome), (TaskState::Pending { .. }, Outcome::Cancelled { .. }));
+        let begun = !matches!(
+            (&self.state, &outcome),
+            (TaskState::Pending { .. }, Outcome::Cancelled { .. })
+        );
         let ended = begun.then(|| self.ends_attempt(finished_at, outcome.clone()));
         let started_at = self.state.started_at();
-        let mut transition = self.becomes(TaskState::Finished { started_at, finished_at, outcome }, fact, at);
+        let mut transition = self.becomes(
+            TaskState::Finished {
+                started_at,
+                finished_at,
+                outcome,
+            },
+            fact,
+            at,
+        );
         transition.ended = ended;
         transition
     }
 
     fn ends_attempt(&self, finished_at: Timestamp, outcome: Outcome) -> Attempt {
-        let unmade = Attempt { number: self.attempt, run: None, made_at: None, started_at: None, end: None };
-        Attempt { end: Some((finished_at, outcome)), ..self.present_attempt().unwrap_or(unmade) }
+        let unmade = Attempt {
+            number: self.attempt,
+            run: None,
+            made_at: None,
+            started_at: None,
+            end: None,
+        };
+        Attempt {
+            end: Some((finished_at, outcome)),
+            ..self.present_attempt().unwrap_or(unmade)
+        }
     }
 
     fn becomes(mut self, state: TaskState, fact: Fact, at: Timestamp) -> Transition {
@@ -200,11 +297,20 @@ impl Task {
         self.state = state;
         self.version += 1;
         let event = self.event(fact, at);
-        Transition { task: self, from, event, ended: None }
+        Transition {
+            task: self,
+            from,
+            event,
+            ended: None,
+        }
     }
 
     fn refuses(&self, verb: &'static str) -> InvalidTransition {
-        InvalidTransition { name: self.name.clone(), state: self.state.kind(), verb }
+        InvalidTransition {
+            name: self.name.clone(),
+            state: self.state.kind(),
+            verb,
+        }
     }
 
     fn event(&self, fact: Fact, at: Timestamp) -> Event {
@@ -237,27 +343,61 @@ impl Task {
 }
 
 fn cancelled(when: &str, exit: Exit) -> Outcome {
-    Outcome::Cancelled { message: format!("cancelled {when}"), exit }
+    Outcome::Cancelled {
+        message: format!("cancelled {when}"),
+        exit,
+    }
 }
 
 /// What an end means. An end after our signal is ours, whatever code the command found for it.
 fn verdict(end: RunEnd) -> Outcome {
-    let RunEnd { cause, exit, started_at: _, finished_at: _, message } = end;
+    let RunEnd {
+        cause,
+        exit,
+        started_at: _,
+        finished_at: _,
+        message,
+    } = end;
     let failed = |reason, text: String, exit| {
-        let message = if message.is_empty() { text } else { format!("{text}: {message}") };
+        let message = if message.is_empty() {
+            text
+        } else {
+            format!("{text}: {message}")
+        };
         Outcome::Failed(Failure { reason, message, exit })
     };
     match cause {
         EndCause::Natural => match exit {
             Exit { code: Some(0), .. } => Outcome::Succeeded,
-            Exit { code: Some(code), .. } => failed(Reason::ExitCode, format!("the command ended with exit code {code}"), exit),
-            Exit { signal: Some(signal), .. } => failed(Reason::Signalled, format!("the command was ended by signal {signal}"), exit),
-            Exit { code: None, signal: None } => failed(Reason::Lost, "the command ended, nobody knows how".into(), exit),
+            Exit { code: Some(code), .. } => failed(
+                Reason::ExitCode,
+                format!("the command ended with exit code {code}"),
+                exit,
+            ),
+            Exit {
+                signal: Some(signal), ..
+            } => failed(
+                Reason::Signalled,
+                format!("the command was ended by signal {signal}"),
+                exit,
+            ),
+            Exit {
+                code: None,
+                signal: None,
+            } => failed(Reason::Lost, "the command ended, nobody knows how".into(), exit),
         },
         EndCause::Cancel => cancelled("while it ran", exit),
         // The code of a command that we ended is not an answer of its own.
-        EndCause::Timeout => failed(Reason::TimedOut, "the command ran longer than its timeout".into(), Exit { code: None, ..exit }),
-        EndCause::OutOfMemory => failed(Reason::OutOfMemory, "the command needed more memory than it may have".into(), exit),
+        EndCause::Timeout => failed(
+            Reason::TimedOut,
+            "the command ran longer than its timeout".into(),
+            Exit { code: None, ..exit },
+        ),
+        EndCause::OutOfMemory => failed(
+            Reason::OutOfMemory,
+            "the command needed more memory than it may have".into(),
+            exit,
+        ),
     }
 }
 

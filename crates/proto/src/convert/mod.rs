@@ -1,0 +1,18 @@
+//! Between wire and domain. Each conversion takes a message apart field by field, so that a new field does not compile
+//! until somebody has decided what becomes of it.
+
+mod app;
+mod event;
+mod run;
+mod space;
+mod spec;
+mod task;
+mod time;
+
+pub use app::{PushAsked, SourceAsked};
+pub use event::BadEvent;
+pub use run::{BadReport, recovered_from_pb, recovered_to_pb, report_from_pb, report_to_pb};
+pub use space::{etag, etag_matches, settings_masked};
+pub use spec::BadSpec;
+pub use task::{run_task_from_pb, task_to_pb, watched_to_pb};
+pub use time::{duration_to_pb, micros, timestamp_from_pb, timestamp_to_pb};

@@ -1,0 +1,243 @@
+//! Specs as rows keep them and executors get them.
+
+use std::time::Duration;
+
+use taskplane_domain::app::{AppSpec, Command, Source, SourceArchive};
+use taskplane_domain::env::Env;
+use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
+use taskplane_domain::task::{Class, RetryPolicy, TaskSpec};
+
+use crate::internal::v1 as pb;
+use crate::v1;
+
+/// Bytes that do not say what they should: kept by a different version, or damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is missing or malformed")]
+pub struct BadSpec(pub &'static str);
+
+impl From<&Env> for pb::EnvSet {
+    fn from(env: &Env) -> Self {
+        Self {
+            vars: env
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.reveal().to_owned()))
+                .collect(),
+        }
+    }
+}
+
+impl From<pb::EnvSet> for Env {
+    fn from(set: pb::EnvSet) -> Self {
+        let pb::EnvSet { vars } = set;
+        Self::stored(vars)
+    }
+}
+
+impl From<&Source> for pb::SourceRef {
+    fn from(source: &Source) -> Self {
+        let kind = match source {
+            Source::Image(image) => pb::source_ref::Kind::Image(image.clone()),
+            Source::Archive(SourceArchive {
+                sha256,
+                size_bytes,
+                entry_count,
+            }) => pb::source_ref::Kind::Archive(pb::ArchiveRef {
+                sha256: sha256.clone(),
+                size_bytes: *size_bytes,
+                entry_count: *entry_count,
+            }),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl TryFrom<pb::SourceRef> for Source {
+    type Error = BadSpec;
+
+    fn try_from(source: pb::SourceRef) -> Result<Self, BadSpec> {
+        match source.kind.ok_or(BadSpec("source"))? {
+            pb::source_ref::Kind::Image(image) => Ok(Self::Image(image)),
+            pb::source_ref::Kind::Archive(pb::ArchiveRef {
+                sha256,
+                size_bytes,
+                entry_count,
+            }) => Ok(Self::Archive(SourceArchive {
+                sha256,
+                size_bytes,
+                entry_count,
+            })),
+        }
+    }
+}
+
+impl From<Resources> for pb::Quantities {
+    fn from(resources: Resources) -> Self {
+        let Resources { memory, disk, cpu } = resources;
+        Self {
+            memory_bytes: memory.map(Bytes::get),
+            disk_bytes: disk.map(Bytes::get),
+            cpu_millis: cpu.map(CpuMillis::get),
+        }
+    }
+}
+
+impl TryFrom<pb::Quantities> for Resources {
+    type Error = BadSpec;
+
+    fn try_from(quantities: pb::Quantities) -> Result<Self, BadSpec> {
+        let pb::Quantities {
+            memory_bytes,
+            disk_bytes,
+            cpu_millis,
+        } = quantities;
+        Ok(Self {
+            memory: memory_bytes
+                .map(Bytes::new)
+                .transpose()
+                .map_err(|_| BadSpec("memory_bytes"))?,
+            disk: disk_bytes
+                .map(Bytes::new)
+                .transpose()
+                .map_err(|_| BadSpec("disk_bytes"))?,
+            cpu: cpu_millis
+                .map(CpuMillis::new)
+                .transpose()
+                .map_err(|_| BadSpec("cpu_millis"))?,
+        })
+    }
+}
+
+impl From<&AppSpec> for pb::AppSpec {
+    fn from(spec: &AppSpec) -> Self {
+        let AppSpec {
+            source,
+            command,
+            env,
+            resources,
+        } = spec;
+        Self {
+            source: Some(source.into()),
+            command: command.as_ref().map(|command| command.as_str().to_owned()),
+            env: Some(env.into()),
+            resources: Some((*resources).into()),
+        }
+    }
+}
+
+impl TryFrom<pb::AppSpec> for AppSpec {
+    type Error = BadSpec;
+
+    fn try_from(spec: pb::AppSpec) -> Result<Self, BadSpec> {
+        let pb::AppSpec {
+            source,
+            command,
+            env,
+            resources,
+        } = spec;
+        Ok(Self {
+            source: source.ok_or(BadSpec("source"))?.try_into()?,
+            command: command.map(Command::stored),
+            env: env.unwrap_or_default().into(),
+            resources: resources.unwrap_or_default().try_into()?,
+        })
+    }
+}
+
+pub(super) fn class_to_pb(class: Class) -> v1::ReasonClass {
+    match class {
+        Class::User => v1::ReasonClass::User,
+        Class::Infrastructure => v1::ReasonClass::Infrastructure,
+        Class::Configuration => v1::ReasonClass::Configuration,
+        Class::Unknown => v1::ReasonClass::Unknown,
+    }
+}
+
+pub(super) fn class_from_pb(class: v1::ReasonClass) -> Option<Class> {
+    match class {
+        v1::ReasonClass::Unspecified => None,
+        v1::ReasonClass::User => Some(Class::User),
+        v1::ReasonClass::Infrastructure => Some(Class::Infrastructure),
+        v1::ReasonClass::Configuration => Some(Class::Configuration),
+        v1::ReasonClass::Unknown => Some(Class::Unknown),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<&TaskSpec> for pb::TaskSpec {
+    fn from(spec: &TaskSpec) -> Self {
+        let TaskSpec {
+            command,
+            env,
+            resources,
+            timeout,
+            retry,
+            labels,
+        } = spec;
+        let RetryPolicy {
+            max_attempts,
+            backoff,
+            retry_on,
+            retry_unknown,
+        } = retry;
+        Self {
+            command: command.as_str().to_owned(),
+            env: Some(env.into()),
+            resources: Some((*resources).into()),
+            timeout_millis: timeout.map(millis),
+            retry: Some(pb::RetryRule {
+                max_attempts: *max_attempts,
+                backoff_millis: millis(*backoff),
+                retry_on: retry_on.iter().map(|class| class_to_pb(*class) as u32).collect(),
+                retry_unknown: *retry_unknown,
+            }),
+            labels: labels.clone(),
+        }
+    }
+}
+
+impl TryFrom<pb::TaskSpec> for TaskSpec {
+    type Error = BadSpec;
+
+    fn try_from(spec: pb::TaskSpec) -> Result<Self, BadSpec> {
+        let pb::TaskSpec {
+            command,
+            env,
+            resources,
+            timeout_millis,
+            retry,
+            labels,
+        } = spec;
+        let pb::RetryRule {
+            max_attempts,
+            backoff_millis,
+            retry_on,
+            retry_unknown,
+        } = retry.ok_or(BadSpec("retry"))?;
+        let class = |number: u32| {
+            i32::try_from(number)
+                .ok()
+                .and_then(|n| v1::ReasonClass::try_from(n).ok())
+                .and_then(class_from_pb)
+        };
+        Ok(Self {
+            command: Command::stored(command),
+            env: env.unwrap_or_default().into(),
+            resources: resources.unwrap_or_default().try_into()?,
+            timeout: timeout_millis.map(Duration::from_millis),
+            retry: RetryPolicy {
+                max_attempts,
+                backoff: Duration::from_millis(backoff_millis),
+                retry_on: retry_on
+                    .into_iter()
+                    .map(class)
+                    .collect::<Option<_>>()
+                    .ok_or(BadSpec("retry_on"))?,
+                retry_unknown,
+            },
+            labels,
+        })
+    }
+}
