@@ -22,23 +22,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     let mut compiler = protox::Compiler::new([root])?;
-    compiler
-        .include_source_info(true)
-        .include_imports(true)
-        .open_files(FILES)?;
+    compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
     let all = compiler.file_descriptor_set();
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 
     // The public listener describes itself, and nothing of the internal port.
     let mut public = all.clone();
-    public
-        .file
-        .retain(|file| !file.package().starts_with("taskplane.internal"));
+    public.file.retain(|file| !file.package().starts_with("taskplane.internal"));
     fs::write(out.join("public.bin"), public.encode_to_vec())?;
 
-    tonic_prost_build::configure()
-        .bytes(".")
-        .btree_map(".")
-        .compile_fds(all)?;
+    tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(all)?;
     Ok(())
 }

@@ -3,13 +3,20 @@
 //! A backend is told to make a run, to let it go, to end it and to forget it. It decides nothing about Tasks: what a run's
 //! end means is the domain's to say, and every order can be given again without harm.
 
+pub mod local;
+mod process;
+mod record;
+pub mod shim;
+mod spool;
+mod wire;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use taskplane_domain::log::LogRecord;
 use taskplane_domain::run::{Fate, RunKey, RunSpec};
 use taskplane_domain::task::Reason;
-use taskplane_domain::uid::RunUid;
+use taskplane_domain::uid::{RunUid, SpaceUid};
 
 /// Where runs run.
 #[async_trait]
@@ -59,6 +66,8 @@ pub struct Traits {
 pub struct Recovered {
     pub key: RunKey,
     pub run: RunUid,
+    /// Where its log belongs.
+    pub space: SpaceUid,
     pub fate: Fate,
 }
 

@@ -22,11 +22,7 @@ pub fn invalid(invalid: &Invalid) -> Status {
 
 /// An error whose `reason` never changes its spelling.
 pub fn error(code: Code, reason: &str, message: impl Into<String>) -> Status {
-    Status::with_error_details(
-        code,
-        message,
-        ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new()),
-    )
+    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new()))
 }
 
 /// An error that goes away: try again after `delay`.

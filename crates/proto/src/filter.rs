@@ -132,14 +132,8 @@ mod tests {
         let filter = TaskFilter::parse(r#"state=(PENDING OR RUNNING) AND job="nightly""#).unwrap();
         assert_eq!(filter.states, [StateKind::Pending, StateKind::Running]);
         assert_eq!(filter.job.unwrap().as_str(), "nightly");
-        assert_eq!(
-            TaskFilter::parse(" state = FAILED ").unwrap().states,
-            [StateKind::Failed]
-        );
-        assert_eq!(
-            TaskFilter::parse("job=spaces/s/jobs/j").unwrap().job.unwrap().as_str(),
-            "j"
-        );
+        assert_eq!(TaskFilter::parse(" state = FAILED ").unwrap().states, [StateKind::Failed]);
+        assert_eq!(TaskFilter::parse("job=spaces/s/jobs/j").unwrap().job.unwrap().as_str(), "j");
         assert_eq!(TaskFilter::parse("").unwrap(), TaskFilter::default());
     }
 

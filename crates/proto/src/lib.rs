@@ -6,14 +6,13 @@ pub mod filter;
 pub mod token;
 
 /// The public API.
-#[expect(clippy::allow_attributes, reason = "generated")]
+#[expect(clippy::allow_attributes, clippy::large_enum_variant, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("taskplane.v1");
 }
 
 /// What events look like to the outside.
 pub mod event {
-    #[expect(clippy::allow_attributes, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("taskplane.event.v1");
     }
@@ -21,7 +20,7 @@ pub mod event {
 
 /// Between our own processes, and what rows keep as bytes.
 pub mod internal {
-    #[expect(clippy::allow_attributes, reason = "generated")]
+    #[expect(clippy::allow_attributes, clippy::large_enum_variant, reason = "generated")]
     pub mod v1 {
         tonic::include_proto!("taskplane.internal.v1");
     }

@@ -32,9 +32,7 @@ pub struct BadKeys;
 
 impl Keyring {
     pub fn new(keys: &[[u8; KEY]]) -> Self {
-        Self {
-            keys: keys.iter().map(|key| XChaCha20Poly1305::new(key.into())).collect(),
-        }
+        Self { keys: keys.iter().map(|key| XChaCha20Poly1305::new(key.into())).collect() }
     }
 
     /// Reads a key file: a key per line in hexadecimal, the present one first.
@@ -46,11 +44,7 @@ impl Keyring {
             .map(parse_key)
             .collect::<Option<_>>()
             .ok_or(BadKeys)?;
-        if (1..=2).contains(&keys.len()) {
-            Ok(Self::new(&keys))
-        } else {
-            Err(BadKeys)
-        }
+        if (1..=2).contains(&keys.len()) { Ok(Self::new(&keys)) } else { Err(BadKeys) }
     }
 
     /// Seals `payload` for exactly the question `purpose`.
@@ -58,16 +52,10 @@ impl Keyring {
         let mut plain = expires_at.map_or(i64::MAX, Timestamp::as_second).to_be_bytes().to_vec();
         plain.extend_from_slice(payload);
         let nonce = XChaCha20Poly1305::generate_nonce(&mut OsRng);
-        let sealed = self.keys.first().and_then(|key| {
-            key.encrypt(
-                &nonce,
-                Payload {
-                    msg: &plain,
-                    aad: purpose.as_bytes(),
-                },
-            )
-            .ok()
-        });
+        let sealed = self
+            .keys
+            .first()
+            .and_then(|key| key.encrypt(&nonce, Payload { msg: &plain, aad: purpose.as_bytes() }).ok());
         let mut bytes = nonce.to_vec();
         bytes.extend(sealed.unwrap_or_default());
         URL_SAFE_NO_PAD.encode(bytes)
@@ -81,39 +69,19 @@ impl Keyring {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError::Foreign)?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE).ok_or(TokenError::Foreign)?;
         let open = |key: &XChaCha20Poly1305| {
-            key.decrypt(
-                XNonce::from_slice(nonce),
-                Payload {
-                    msg: sealed,
-                    aad: purpose.as_bytes(),
-                },
-            )
-            .ok()
+            key.decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: purpose.as_bytes() }).ok()
         };
         let plain = self.keys.iter().find_map(open).ok_or(TokenError::Foreign)?;
         let (expires, payload) = plain.split_first_chunk::<8>().ok_or(TokenError::Foreign)?;
-        if i64::from_be_bytes(*expires) < now.as_second() {
-            Err(TokenError::Expired)
-        } else {
-            Ok(payload.to_vec())
-        }
+        if i64::from_be_bytes(*expires) < now.as_second() { Err(TokenError::Expired) } else { Ok(payload.to_vec()) }
     }
 }
 
 fn parse_key(line: &str) -> Option<[u8; KEY]> {
-    let digits: Vec<u8> = line
-        .chars()
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
-        .collect();
-    if digits.len() == KEY * 2 {
-        bytes.try_into().ok()
-    } else {
-        None
-    }
+    let digits: Vec<u8> =
+        line.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    if digits.len() == KEY * 2 { bytes.try_into().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -131,10 +99,7 @@ mod tests {
         let token = keyring().seal("list a", b"position", None);
         assert_eq!(keyring().open("list a", &token, NOW).unwrap(), b"position");
         assert_eq!(keyring().open("list b", &token, NOW), Err(TokenError::Foreign));
-        assert_eq!(
-            Keyring::new(&[[2; KEY]]).open("list a", &token, NOW),
-            Err(TokenError::Foreign)
-        );
+        assert_eq!(Keyring::new(&[[2; KEY]]).open("list a", &token, NOW), Err(TokenError::Foreign));
     }
 
     #[test]
@@ -142,13 +107,7 @@ mod tests {
         let token = keyring().seal("q", b"p", None);
         let mut flipped = token.clone().into_bytes();
         flipped[30] ^= 1;
-        for bad in [
-            "",
-            "x",
-            "not base64!",
-            &"A".repeat(1 << 20),
-            &String::from_utf8_lossy(&flipped),
-        ] {
+        for bad in ["", "x", "not base64!", &"A".repeat(1 << 20), &String::from_utf8_lossy(&flipped)] {
             assert_eq!(keyring().open("q", bad, NOW), Err(TokenError::Foreign));
         }
     }
@@ -157,10 +116,7 @@ mod tests {
     fn a_token_expires() {
         let token = keyring().seal("q", b"p", Some(NOW));
         assert!(keyring().open("q", &token, NOW).is_ok());
-        assert_eq!(
-            keyring().open("q", &token, "1970-01-01T00:00:01Z".parse().unwrap()),
-            Err(TokenError::Expired)
-        );
+        assert_eq!(keyring().open("q", &token, "1970-01-01T00:00:01Z".parse().unwrap()), Err(TokenError::Expired));
     }
 
     #[test]

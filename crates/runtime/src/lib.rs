@@ -1,1 +1,17 @@
+//! The ground floor of a process: arguments that all share, clock, lifecycle, telemetry, gRPC server, worker loop.
+//!
+//! Nothing here knows a store or a bus: an executor stands on this floor alone. What a control-plane service stands on
+//! besides is in `taskplane-platform`.
 
+pub mod clock;
+pub mod failpoint;
+pub mod inproc;
+pub mod lifecycle;
+pub mod server;
+pub mod start;
+pub mod telemetry;
+pub mod worker;
+
+pub use clock::Clock;
+pub use lifecycle::Lifecycle;
+pub use start::{CommonArgs, start};

@@ -1,1 +1,45 @@
+//! The only door to the database: SQLite for one process, PostgreSQL for many, one code for both.
+//!
+//! ```text
+//!  space   app   task   session   work   feed   outbox   removal     one module per thing that is kept, `noun_verb`
+//!                           │
+//!                          txn        a transaction of its own task: whole or not at all, whatever becomes of the caller
+//!                           │
+//!                          row        flat private rows; a row that makes no sense is named, never guessed at
+//! ```
+//!
+//! Every write is a compare-and-set: it names the version (and for executors the session and fence) it was decided on, and
+//! changes one row or none. A change and its event are one transaction. Whether something is due, and whether a lease still
+//! holds, is asked of the database's clock in the transaction that acts on it.
 
+mod app;
+mod app_delete;
+mod clock;
+mod connect;
+mod error;
+mod event;
+mod feed;
+mod migration;
+mod outbox;
+mod removal;
+mod row;
+mod session;
+mod settle;
+mod space;
+mod sql;
+mod task;
+mod task_accept;
+mod task_list;
+mod txn;
+mod work;
+
+pub use clock::DatabaseClock;
+pub use connect::{Store, StoreOptions};
+pub use error::{BoxError, Corrupt, StoreError};
+pub use feed::FeedQuery;
+pub use migration::SchemaState;
+pub use removal::Removal;
+pub use session::NewSession;
+pub use task_accept::{Accepted, RequestKey};
+pub use task_list::{TaskMark, TaskQuery};
+pub use work::Held;

@@ -1,1 +1,3 @@
+//! What tests stand on: real servers and databases of their own, and the things to ask them with.
 
+pub mod postgres;

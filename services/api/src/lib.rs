@@ -1,1 +1,71 @@
+//! The api service: records what is asked for, answers what is so, hands work to executors and takes their reports.
+//!
+//! Handlers decode, ask the domain, commit and encode. No rule about states is written here, and no SQL.
 
+mod app_logs;
+mod apps;
+mod args;
+mod control;
+mod error;
+mod events;
+mod launch;
+mod limits;
+mod live;
+mod logs;
+mod names;
+mod removals;
+mod serve;
+mod sessions;
+mod spaces;
+mod tasks;
+mod tokens;
+mod upload;
+mod watch;
+mod work;
+
+use std::sync::Arc;
+
+use taskplane_logs::Objects;
+use taskplane_platform::Platform;
+use taskplane_proto::token::Keyring;
+use taskplane_runtime::worker::Doorbell;
+
+pub use args::ApiArgs;
+pub use live::LogRoutes;
+pub use serve::{Listeners, run};
+
+/// What every handler needs.
+#[derive(Clone)]
+pub(crate) struct Api {
+    platform: Platform,
+    objects: Objects,
+    tokens: tokens::Tokens,
+    routes: LogRoutes,
+    limits: Arc<limits::Limits>,
+    /// Rings when there is something to clear away.
+    removals: Doorbell,
+    specs: Arc<launch::Specs>,
+    args: Arc<ApiArgs>,
+}
+
+impl Api {
+    fn new(platform: Platform, objects: Objects, keys: Keyring, routes: LogRoutes, args: ApiArgs) -> Self {
+        let limits = Arc::new(limits::Limits::new(&args));
+        let tokens = tokens::Tokens::new(keys, platform.clock.clone());
+        Self {
+            platform,
+            objects,
+            tokens,
+            routes,
+            limits,
+            removals: Doorbell::default(),
+            specs: Arc::default(),
+            args: Arc::new(args),
+        }
+    }
+
+    /// Who is asking. One and the same until there is authentication: listeners are local until then.
+    fn principal(&self) -> &'static str {
+        "local"
+    }
+}

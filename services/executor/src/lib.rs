@@ -1,1 +1,101 @@
+//! The executor: takes work from the api, has its backend run it, and tells what became of it.
+//!
+//! An agent: it reaches the api by one connection and the object store by another, and knows neither database nor bus. All it
+//! decides is how to carry an order out; what an end means is decided where the rows are.
 
+mod acquire;
+mod args;
+mod registry;
+mod reports;
+mod run;
+mod session;
+mod tail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use taskplane_backend::Backend;
+use taskplane_logs::Objects;
+use taskplane_proto::internal::v1::executor_logs_server::ExecutorLogsServer;
+use taskplane_runtime::server::{self, MESSAGE_OUT};
+use taskplane_runtime::{Lifecycle, inproc};
+use tokio::sync::oneshot;
+use tonic::service::Routes;
+use tonic::transport::Channel;
+
+pub use args::ExecutorArgs;
+use registry::Registry;
+use reports::Reports;
+use session::Session;
+
+/// How long a stopping executor waits for its runs to be over and reported.
+const DRAIN: Duration = Duration::from_secs(18);
+
+/// What an executor stands on: no store, no bus.
+#[derive(Clone)]
+pub struct Platform {
+    pub lifecycle: Lifecycle,
+    /// To the api's internal port.
+    pub api: Channel,
+    pub objects: Objects,
+    pub backend: Arc<dyn Backend>,
+}
+
+/// Where output that is not archived yet is served, and under which address the api knows it.
+pub struct LiveLogs {
+    pub address: String,
+    pub incoming: inproc::Incoming,
+}
+
+/// Everything the parts of an executor share.
+#[derive(Clone)]
+struct Executor {
+    platform: Platform,
+    registry: Arc<Registry>,
+    reports: Reports,
+}
+
+/// Runs until the process is asked to stop, then ends what runs, tells of it, and closes its session.
+/// `ready` hears of it once work can be taken.
+pub async fn run(
+    platform: Platform,
+    live: LiveLogs,
+    args: ExecutorArgs,
+    ready: oneshot::Sender<()>,
+) -> anyhow::Result<()> {
+    let lifecycle = platform.lifecycle.clone();
+    // Whatever an earlier incarnation left behind has ended before anybody is told that it has.
+    let recovered = platform.backend.recover().await?;
+    let Some(session) = Session::open(&platform, &args, &live.address, &recovered).await? else { return Ok(()) };
+    let reports = Reports::start(&platform, &session);
+    let executor = Executor { platform, registry: Arc::default(), reports };
+    executor.settle(recovered).await;
+    // Nobody needs to be waiting for it.
+    let _ = ready.send(());
+
+    let routes = Routes::new(ExecutorLogsServer::new(executor.clone()).max_encoding_message_size(MESSAGE_OUT));
+    let logs = lifecycle.child();
+    let serving = logs.clone();
+    lifecycle
+        .spawn_vital("live-logs", async move { server::serve(routes, live.incoming, tail::UNHURRIED, &serving).await });
+    lifecycle.spawn("changes", executor.clone().listen_to_changes());
+    let heartbeat = session.clone().keep_alive();
+
+    let worked = tokio::select! {
+        worked = executor.clone().work(&session, args.capacity) => worked,
+        lost = heartbeat => Err(lost),
+    };
+    if let Err(error) = &worked {
+        tracing::error!(error = format!("{error:#}"), "the session is lost, everything that runs is ended");
+    }
+    executor.platform.backend.shutdown().await;
+    if tokio::time::timeout(DRAIN, executor.registry.empty()).await.is_err() {
+        tracing::warn!(runs = executor.registry.len(), "runs left untold: the next session settles them");
+    }
+    if worked.is_ok() {
+        session.close().await;
+    }
+    logs.soft().cancel();
+    logs.hard().cancel();
+    worked
+}

@@ -1,2 +1,10 @@
-#![expect(clippy::print_stdout)]
-fn main() { println!("x"); }
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use taskplane_standalone::StandaloneArgs;
+
+fn main() -> ExitCode {
+    let args = StandaloneArgs::parse();
+    let common = args.common.clone();
+    taskplane_runtime::start("taskplane-standalone", &common, |lifecycle| taskplane_standalone::run(lifecycle, args))
+}

@@ -14,15 +14,13 @@ impl From<&Source> for pb::AppSource {
     fn from(source: &Source) -> Self {
         let kind = match source {
             Source::Image(image) => pb::app_source::Kind::Image(image.clone()),
-            Source::Archive(SourceArchive {
-                sha256,
-                size_bytes,
-                entry_count,
-            }) => pb::app_source::Kind::Archive(pb::SourceArchive {
-                sha256: sha256.clone(),
-                size_bytes: size_bytes.cast_signed(),
-                entry_count: entry_count.cast_signed(),
-            }),
+            Source::Archive(SourceArchive { sha256, size_bytes, entry_count }) => {
+                pb::app_source::Kind::Archive(pb::SourceArchive {
+                    sha256: sha256.clone(),
+                    size_bytes: size_bytes.cast_signed(),
+                    entry_count: entry_count.cast_signed(),
+                })
+            }
         };
         Self { kind: Some(kind) }
     }
@@ -58,31 +56,14 @@ pub(super) fn resources_from_pb(prefix: &str, resources: Option<pb::Resources>) 
 
 impl From<&App> for pb::App {
     fn from(app: &App) -> Self {
-        let App {
-            uid,
-            space_uid: _,
-            name,
-            revision,
-            spec,
-            version,
-            created_at,
-            updated_at,
-        } = app;
-        let AppSpec {
-            source,
-            command,
-            env,
-            resources,
-        } = spec;
+        let App { uid, space_uid: _, name, revision, spec, version, created_at, updated_at } = app;
+        let AppSpec { source, command, env, resources } = spec;
         Self {
             name: name.to_string(),
             uid: uid.to_string(),
             revision: revision.cast_signed(),
             source: Some(source.into()),
-            command: command
-                .as_ref()
-                .map(|command| command.as_str().to_owned())
-                .unwrap_or_default(),
+            command: command.as_ref().map(|command| command.as_str().to_owned()).unwrap_or_default(),
             env: Default::default(),
             env_names: env.names().map(str::to_owned).collect(),
             resources: Some((*resources).into()),
@@ -117,16 +98,7 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
     type Error = Invalid;
 
     fn try_from(spec: pb::PushAppSpec) -> Result<Self, Invalid> {
-        let pb::PushAppSpec {
-            parent,
-            app_id,
-            source,
-            command,
-            env,
-            replace_env,
-            resources,
-            etag,
-        } = spec;
+        let pb::PushAppSpec { parent, app_id, source, command, env, replace_env, resources, etag } = spec;
         let mut check = Check::new();
         let space = check.field("app.parent", parent.parse::<SpaceName>());
         let app = check.field("app.app_id", app_id.parse::<Name>());
@@ -142,33 +114,17 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
                 check.refuse("app.source", "must be an image or an archive");
                 (SourceAsked::Unchanged, None)
             }
-            Some(Some(pb::app_source::Kind::Image(image))) => (
-                SourceAsked::Image,
-                check.all(parse_image("app.source.image", image)).map(Source::Image),
-            ),
-            Some(Some(pb::app_source::Kind::Archive(pb::SourceArchive {
-                sha256,
-                size_bytes: _,
-                entry_count: _,
-            }))) => {
+            Some(Some(pb::app_source::Kind::Image(image))) => {
+                (SourceAsked::Image, check.all(parse_image("app.source.image", image)).map(Source::Image))
+            }
+            Some(Some(pb::app_source::Kind::Archive(pb::SourceArchive { sha256, size_bytes: _, entry_count: _ }))) => {
                 let hex = |text: &str| {
-                    text.len() == 64
-                        && text
-                            .bytes()
-                            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+                    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
                 };
                 if !sha256.is_empty() && !hex(&sha256) {
-                    check.refuse(
-                        "app.source.archive.sha256",
-                        "must be 64 lower-case hexadecimal digits, or empty",
-                    );
+                    check.refuse("app.source.archive.sha256", "must be 64 lower-case hexadecimal digits, or empty");
                 }
-                (
-                    SourceAsked::Archive {
-                        sha256: Some(sha256).filter(|text| !text.is_empty()),
-                    },
-                    None,
-                )
+                (SourceAsked::Archive { sha256: Some(sha256).filter(|text| !text.is_empty()) }, None)
             }
         };
         check.finish()?;
@@ -176,17 +132,6 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
             return Err(Invalid::one("app", "is incomplete"));
         };
         let name = AppName { space: space.0, app };
-        Ok(Self {
-            push: Push {
-                name,
-                source,
-                command,
-                env,
-                replace_env,
-                resources,
-            },
-            source: asked,
-            etag,
-        })
+        Ok(Self { push: Push { name, source, command, env, replace_env, resources }, source: asked, etag })
     }
 }

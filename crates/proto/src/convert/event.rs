@@ -13,20 +13,10 @@ pub struct BadEvent(pub &'static str);
 
 impl From<&Event> for pb::Event {
     fn from(event: &Event) -> Self {
-        let Event {
-            uid,
-            sequence,
-            subject,
-            fact,
-            at,
-            data,
-            trace: _,
-        } = event;
+        let Event { uid, sequence, subject, fact, at, data, trace: _ } = event;
         let data = match data {
             EventData::Space => pb::event::Data::Space(pb::SpaceData {}),
-            EventData::App { revision } => pb::event::Data::App(pb::AppData {
-                revision: revision.cast_signed(),
-            }),
+            EventData::App { revision } => pb::event::Data::App(pb::AppData { revision: revision.cast_signed() }),
             EventData::Task(snapshot) => pb::event::Data::Task(snapshot.into()),
         };
         Self {
@@ -78,30 +68,14 @@ impl TryFrom<pb::Event> for Event {
 
     /// The way back, for rows: whatever was written comes back the same, but for the trace, which has a column of its own.
     fn try_from(event: pb::Event) -> Result<Self, BadEvent> {
-        let pb::Event {
-            id: _,
-            uid,
-            sequence,
-            subject,
-            fact,
-            time,
-            data,
-        } = event;
+        let pb::Event { id: _, uid, sequence, subject, fact, time, data } = event;
         let (kind, subject, data) = match data.ok_or(BadEvent("data"))? {
-            pb::event::Data::Space(pb::SpaceData {}) => (
-                Kind::Space,
-                Subject::Space(subject.parse().map_err(|_| BadEvent("subject"))?),
-                EventData::Space,
-            ),
+            pb::event::Data::Space(pb::SpaceData {}) => {
+                (Kind::Space, Subject::Space(subject.parse().map_err(|_| BadEvent("subject"))?), EventData::Space)
+            }
             pb::event::Data::App(pb::AppData { revision }) => {
-                let data = EventData::App {
-                    revision: revision.cast_unsigned(),
-                };
-                (
-                    Kind::App,
-                    Subject::App(subject.parse().map_err(|_| BadEvent("subject"))?),
-                    data,
-                )
+                let data = EventData::App { revision: revision.cast_unsigned() };
+                (Kind::App, Subject::App(subject.parse().map_err(|_| BadEvent("subject"))?), data)
             }
             pb::event::Data::Task(data) => (
                 Kind::Task,
@@ -143,26 +117,12 @@ impl TryFrom<pb::TaskData> for TaskSnapshot {
             id: id.cast_unsigned(),
             display_name,
             state: StateKind::parse(&state).ok_or(BadEvent("state"))?,
-            reason: if reason.is_empty() {
-                None
-            } else {
-                Some(Reason::parse(&reason).ok_or(BadEvent("reason"))?)
-            },
-            exit: Exit {
-                code: exit_code,
-                signal,
-            },
+            reason: if reason.is_empty() { None } else { Some(Reason::parse(&reason).ok_or(BadEvent("reason"))?) },
+            exit: Exit { code: exit_code, signal },
             attempt: attempt.cast_unsigned(),
             app_revision: app_revision.cast_unsigned(),
-            job: if job.is_empty() {
-                None
-            } else {
-                Some(job.parse().map_err(|_| BadEvent("job"))?)
-            },
-            created_at: create_time
-                .as_ref()
-                .and_then(timestamp_from_pb)
-                .ok_or(BadEvent("create_time"))?,
+            job: if job.is_empty() { None } else { Some(job.parse().map_err(|_| BadEvent("job"))?) },
+            created_at: create_time.as_ref().and_then(timestamp_from_pb).ok_or(BadEvent("create_time"))?,
             started_at: start_time.as_ref().and_then(timestamp_from_pb),
             finished_at: end_time.as_ref().and_then(timestamp_from_pb),
         })

@@ -3,6 +3,8 @@
 
 mod app;
 mod event;
+mod launch;
+mod log;
 mod run;
 mod space;
 mod spec;
@@ -11,6 +13,8 @@ mod time;
 
 pub use app::{PushAsked, SourceAsked};
 pub use event::BadEvent;
+pub use launch::launch_from_pb;
+pub use log::{log_record_from_pb, log_record_to_pb};
 pub use run::{BadReport, recovered_from_pb, recovered_to_pb, report_from_pb, report_to_pb};
 pub use space::{etag, etag_matches, settings_masked};
 pub use spec::BadSpec;

@@ -22,13 +22,7 @@ fn reason_from_pb(number: u32) -> Option<Reason> {
 }
 
 fn end_to_pb(end: RunEnd) -> pb::RunEnded {
-    let RunEnd {
-        cause,
-        exit: Exit { code, signal },
-        started_at,
-        finished_at,
-        message,
-    } = end;
+    let RunEnd { cause, exit: Exit { code, signal }, started_at, finished_at, message } = end;
     let cause = match cause {
         EndCause::Natural => pb::EndCause::Natural,
         EndCause::Cancel => pb::EndCause::Cancel,
@@ -46,14 +40,7 @@ fn end_to_pb(end: RunEnd) -> pb::RunEnded {
 }
 
 fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
-    let pb::RunEnded {
-        cause,
-        exit_code,
-        signal,
-        start_time,
-        end_time,
-        message,
-    } = end;
+    let pb::RunEnded { cause, exit_code, signal, start_time, end_time, message } = end;
     let cause = match pb::EndCause::try_from(cause) {
         Ok(pb::EndCause::Natural) => EndCause::Natural,
         Ok(pb::EndCause::Cancel) => EndCause::Cancel,
@@ -63,15 +50,9 @@ fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
     };
     Ok(RunEnd {
         cause,
-        exit: Exit {
-            code: exit_code,
-            signal,
-        },
+        exit: Exit { code: exit_code, signal },
         started_at: start_time.as_ref().and_then(timestamp_from_pb),
-        finished_at: end_time
-            .as_ref()
-            .and_then(timestamp_from_pb)
-            .ok_or(BadReport("end_time"))?,
+        finished_at: end_time.as_ref().and_then(timestamp_from_pb).ok_or(BadReport("end_time"))?,
         message,
     })
 }
@@ -80,31 +61,13 @@ pub fn report_to_pb(key: RunKey, fence: Fence, seen: Observed) -> pb::RunReport 
     use pb::run_report::Observed as Pb;
     let (run_uid, observed) = match seen {
         Observed::Made { run } => (run.0, Pb::Made(pb::RunMade {})),
-        Observed::Started { run, at } => (
-            run.0,
-            Pb::Started(pb::RunStarted {
-                time: Some(timestamp_to_pb(at)),
-            }),
-        ),
-        Observed::Over {
-            run,
-            fate: Fate::Ended(end),
-        } => (run.0, Pb::Ended(end_to_pb(end))),
-        Observed::Over {
-            run,
-            fate: Fate::Lost { message },
-        } => (run.0, Pb::Lost(pb::RunLost { message })),
-        Observed::Over {
-            run,
-            fate: Fate::NeverStarted,
-        } => (run.0, Pb::NeverStarted(pb::NeverStarted {})),
-        Observed::NotMade { reason, message } => (
-            String::new(),
-            Pb::NotMade(pb::RunNotMade {
-                reason: reason_to_pb(reason),
-                message,
-            }),
-        ),
+        Observed::Started { run, at } => (run.0, Pb::Started(pb::RunStarted { time: Some(timestamp_to_pb(at)) })),
+        Observed::Over { run, fate: Fate::Ended(end) } => (run.0, Pb::Ended(end_to_pb(end))),
+        Observed::Over { run, fate: Fate::Lost { message } } => (run.0, Pb::Lost(pb::RunLost { message })),
+        Observed::Over { run, fate: Fate::NeverStarted } => (run.0, Pb::NeverStarted(pb::NeverStarted {})),
+        Observed::NotMade { reason, message } => {
+            (String::new(), Pb::NotMade(pb::RunNotMade { reason: reason_to_pb(reason), message }))
+        }
     };
     pb::RunReport {
         task_uid: key.task.to_string(),
@@ -117,13 +80,7 @@ pub fn report_to_pb(key: RunKey, fence: Fence, seen: Observed) -> pb::RunReport 
 
 pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Observed), BadReport> {
     use pb::run_report::Observed as Pb;
-    let pb::RunReport {
-        task_uid,
-        attempt,
-        fence,
-        run_uid,
-        observed,
-    } = report;
+    let pb::RunReport { task_uid, attempt, fence, run_uid, observed } = report;
     let key = key_from_pb(&task_uid, attempt)?;
     let observed = observed.ok_or(BadReport("observation"))?;
     if run_uid.is_empty() && !matches!(observed, Pb::NotMade(_)) {
@@ -132,40 +89,22 @@ pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Observed)
     let run = RunUid(run_uid);
     let seen = match observed {
         Pb::Made(pb::RunMade {}) => Observed::Made { run },
-        Pb::Started(pb::RunStarted { time }) => Observed::Started {
-            run,
-            at: time
-                .as_ref()
-                .and_then(timestamp_from_pb)
-                .ok_or(BadReport("start time"))?,
-        },
-        Pb::Ended(end) => Observed::Over {
-            run,
-            fate: Fate::Ended(end_from_pb(end)?),
-        },
-        Pb::Lost(pb::RunLost { message }) => Observed::Over {
-            run,
-            fate: Fate::Lost { message },
-        },
-        Pb::NeverStarted(pb::NeverStarted {}) => Observed::Over {
-            run,
-            fate: Fate::NeverStarted,
-        },
-        Pb::NotMade(pb::RunNotMade { reason, message }) => Observed::NotMade {
-            reason: reason_from_pb(reason).ok_or(BadReport("reason"))?,
-            message,
-        },
+        Pb::Started(pb::RunStarted { time }) => {
+            Observed::Started { run, at: time.as_ref().and_then(timestamp_from_pb).ok_or(BadReport("start time"))? }
+        }
+        Pb::Ended(end) => Observed::Over { run, fate: Fate::Ended(end_from_pb(end)?) },
+        Pb::Lost(pb::RunLost { message }) => Observed::Over { run, fate: Fate::Lost { message } },
+        Pb::NeverStarted(pb::NeverStarted {}) => Observed::Over { run, fate: Fate::NeverStarted },
+        Pb::NotMade(pb::RunNotMade { reason, message }) => {
+            Observed::NotMade { reason: reason_from_pb(reason).ok_or(BadReport("reason"))?, message }
+        }
     };
     Ok((key, Fence(fence), seen))
 }
 
 fn key_from_pb(task_uid: &str, attempt: u32) -> Result<RunKey, BadReport> {
     let task = TaskUid(task_uid.parse().map_err(|_| BadReport("task_uid"))?);
-    if attempt == 0 {
-        Err(BadReport("attempt"))
-    } else {
-        Ok(RunKey { task, attempt })
-    }
+    if attempt == 0 { Err(BadReport("attempt")) } else { Ok(RunKey { task, attempt }) }
 }
 
 pub fn recovered_to_pb(key: RunKey, run: RunUid, fate: Fate) -> pb::RecoveredRun {
@@ -175,22 +114,12 @@ pub fn recovered_to_pb(key: RunKey, run: RunUid, fate: Fate) -> pb::RecoveredRun
         Fate::Ended(end) => Pb::Ended(end_to_pb(end)),
         Fate::Lost { message } => Pb::Lost(pb::RunLost { message }),
     };
-    pb::RecoveredRun {
-        task_uid: key.task.to_string(),
-        attempt: key.attempt,
-        run_uid: run.0,
-        fate: Some(fate),
-    }
+    pb::RecoveredRun { task_uid: key.task.to_string(), attempt: key.attempt, run_uid: run.0, fate: Some(fate) }
 }
 
 pub fn recovered_from_pb(recovered: pb::RecoveredRun) -> Result<(RunKey, RunUid, Fate), BadReport> {
     use pb::recovered_run::Fate as Pb;
-    let pb::RecoveredRun {
-        task_uid,
-        attempt,
-        run_uid,
-        fate,
-    } = recovered;
+    let pb::RecoveredRun { task_uid, attempt, run_uid, fate } = recovered;
     let fate = match fate.ok_or(BadReport("fate"))? {
         Pb::NeverStarted(pb::NeverStarted {}) => Fate::NeverStarted,
         Pb::Ended(end) => Fate::Ended(end_from_pb(end)?),
@@ -207,58 +136,22 @@ mod tests {
     fn every_report_survives_the_wire() {
         let time: jiff::Timestamp = "2030-01-01T00:00:00.000001Z".parse().unwrap();
         let run = RunUid("r".into());
-        let end = |cause, exit| RunEnd {
-            cause,
-            exit,
-            started_at: Some(time),
-            finished_at: time,
-            message: "m".into(),
-        };
-        let key = RunKey {
-            task: TaskUid(uuid::Uuid::from_u128(7)),
-            attempt: 2,
-        };
-        let exit = Exit {
-            code: Some(3),
-            signal: None,
-        };
+        let end = |cause, exit| RunEnd { cause, exit, started_at: Some(time), finished_at: time, message: "m".into() };
+        let key = RunKey { task: TaskUid(uuid::Uuid::from_u128(7)), attempt: 2 };
+        let exit = Exit { code: Some(3), signal: None };
         for seen in [
             Observed::Made { run: run.clone() },
-            Observed::Started {
-                run: run.clone(),
-                at: time,
-            },
+            Observed::Started { run: run.clone(), at: time },
+            Observed::Over { run: run.clone(), fate: Fate::Ended(end(EndCause::Natural, exit)) },
             Observed::Over {
                 run: run.clone(),
-                fate: Fate::Ended(end(EndCause::Natural, exit)),
+                fate: Fate::Ended(end(EndCause::Timeout, Exit { code: None, signal: Some(9) })),
             },
-            Observed::Over {
-                run: run.clone(),
-                fate: Fate::Ended(end(
-                    EndCause::Timeout,
-                    Exit {
-                        code: None,
-                        signal: Some(9),
-                    },
-                )),
-            },
-            Observed::Over {
-                run: run.clone(),
-                fate: Fate::Lost { message: "gone".into() },
-            },
-            Observed::Over {
-                run,
-                fate: Fate::NeverStarted,
-            },
-            Observed::NotMade {
-                reason: Reason::SourceInvalid,
-                message: "no".into(),
-            },
+            Observed::Over { run: run.clone(), fate: Fate::Lost { message: "gone".into() } },
+            Observed::Over { run, fate: Fate::NeverStarted },
+            Observed::NotMade { reason: Reason::SourceInvalid, message: "no".into() },
         ] {
-            assert_eq!(
-                report_from_pb(report_to_pb(key, Fence(4), seen.clone())),
-                Ok((key, Fence(4), seen))
-            );
+            assert_eq!(report_from_pb(report_to_pb(key, Fence(4), seen.clone())), Ok((key, Fence(4), seen)));
         }
     }
 }

@@ -19,20 +19,8 @@ pub fn etag_matches(asked: &str, version: u64) -> bool {
 
 impl From<&Space> for pb::Space {
     fn from(space: &Space) -> Self {
-        let Space {
-            uid,
-            name,
-            settings,
-            env_revision: _,
-            version,
-            created_at,
-            updated_at,
-        } = space;
-        let SpaceSettings {
-            env,
-            task_retention_count,
-            log_cap,
-        } = settings;
+        let Space { uid, name, settings, env_revision: _, version, created_at, updated_at } = space;
+        let SpaceSettings { env, task_retention_count, log_cap } = settings;
         Self {
             name: name.to_string(),
             uid: uid.to_string(),
@@ -65,11 +53,7 @@ impl TryFrom<pb::Space> for SpaceSettings {
         } = space;
         let mut check = Check::new();
         let env = check.all(Env::parse("space.env", env, env::INHERITED_MAX));
-        let settings = check.all(Self::parse(
-            env.unwrap_or_default(),
-            task_retention_count.into(),
-            log_cap_bytes,
-        ));
+        let settings = check.all(Self::parse(env.unwrap_or_default(), task_retention_count.into(), log_cap_bytes));
         check.finish_with(settings)
     }
 }
@@ -83,10 +67,7 @@ pub fn settings_masked(
     let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
     let mut check = Check::new();
     if paths.is_empty() {
-        check.refuse(
-            "update_mask",
-            "must name what to change: env, task_retention_count, log_cap_bytes",
-        );
+        check.refuse("update_mask", "must name what to change: env, task_retention_count, log_cap_bytes");
     }
     let mut after = before.clone();
     for path in paths {

@@ -17,12 +17,7 @@ pub struct BadSpec(pub &'static str);
 
 impl From<&Env> for pb::EnvSet {
     fn from(env: &Env) -> Self {
-        Self {
-            vars: env
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.reveal().to_owned()))
-                .collect(),
-        }
+        Self { vars: env.iter().map(|(name, value)| (name.to_owned(), value.reveal().to_owned())).collect() }
     }
 }
 
@@ -37,15 +32,13 @@ impl From<&Source> for pb::SourceRef {
     fn from(source: &Source) -> Self {
         let kind = match source {
             Source::Image(image) => pb::source_ref::Kind::Image(image.clone()),
-            Source::Archive(SourceArchive {
-                sha256,
-                size_bytes,
-                entry_count,
-            }) => pb::source_ref::Kind::Archive(pb::ArchiveRef {
-                sha256: sha256.clone(),
-                size_bytes: *size_bytes,
-                entry_count: *entry_count,
-            }),
+            Source::Archive(SourceArchive { sha256, size_bytes, entry_count }) => {
+                pb::source_ref::Kind::Archive(pb::ArchiveRef {
+                    sha256: sha256.clone(),
+                    size_bytes: *size_bytes,
+                    entry_count: *entry_count,
+                })
+            }
         };
         Self { kind: Some(kind) }
     }
@@ -57,15 +50,9 @@ impl TryFrom<pb::SourceRef> for Source {
     fn try_from(source: pb::SourceRef) -> Result<Self, BadSpec> {
         match source.kind.ok_or(BadSpec("source"))? {
             pb::source_ref::Kind::Image(image) => Ok(Self::Image(image)),
-            pb::source_ref::Kind::Archive(pb::ArchiveRef {
-                sha256,
-                size_bytes,
-                entry_count,
-            }) => Ok(Self::Archive(SourceArchive {
-                sha256,
-                size_bytes,
-                entry_count,
-            })),
+            pb::source_ref::Kind::Archive(pb::ArchiveRef { sha256, size_bytes, entry_count }) => {
+                Ok(Self::Archive(SourceArchive { sha256, size_bytes, entry_count }))
+            }
         }
     }
 }
@@ -85,36 +72,18 @@ impl TryFrom<pb::Quantities> for Resources {
     type Error = BadSpec;
 
     fn try_from(quantities: pb::Quantities) -> Result<Self, BadSpec> {
-        let pb::Quantities {
-            memory_bytes,
-            disk_bytes,
-            cpu_millis,
-        } = quantities;
+        let pb::Quantities { memory_bytes, disk_bytes, cpu_millis } = quantities;
         Ok(Self {
-            memory: memory_bytes
-                .map(Bytes::new)
-                .transpose()
-                .map_err(|_| BadSpec("memory_bytes"))?,
-            disk: disk_bytes
-                .map(Bytes::new)
-                .transpose()
-                .map_err(|_| BadSpec("disk_bytes"))?,
-            cpu: cpu_millis
-                .map(CpuMillis::new)
-                .transpose()
-                .map_err(|_| BadSpec("cpu_millis"))?,
+            memory: memory_bytes.map(Bytes::new).transpose().map_err(|_| BadSpec("memory_bytes"))?,
+            disk: disk_bytes.map(Bytes::new).transpose().map_err(|_| BadSpec("disk_bytes"))?,
+            cpu: cpu_millis.map(CpuMillis::new).transpose().map_err(|_| BadSpec("cpu_millis"))?,
         })
     }
 }
 
 impl From<&AppSpec> for pb::AppSpec {
     fn from(spec: &AppSpec) -> Self {
-        let AppSpec {
-            source,
-            command,
-            env,
-            resources,
-        } = spec;
+        let AppSpec { source, command, env, resources } = spec;
         Self {
             source: Some(source.into()),
             command: command.as_ref().map(|command| command.as_str().to_owned()),
@@ -128,12 +97,7 @@ impl TryFrom<pb::AppSpec> for AppSpec {
     type Error = BadSpec;
 
     fn try_from(spec: pb::AppSpec) -> Result<Self, BadSpec> {
-        let pb::AppSpec {
-            source,
-            command,
-            env,
-            resources,
-        } = spec;
+        let pb::AppSpec { source, command, env, resources } = spec;
         Ok(Self {
             source: source.ok_or(BadSpec("source"))?.try_into()?,
             command: command.map(Command::stored),
@@ -168,20 +132,8 @@ fn millis(duration: Duration) -> u64 {
 
 impl From<&TaskSpec> for pb::TaskSpec {
     fn from(spec: &TaskSpec) -> Self {
-        let TaskSpec {
-            command,
-            env,
-            resources,
-            timeout,
-            retry,
-            labels,
-        } = spec;
-        let RetryPolicy {
-            max_attempts,
-            backoff,
-            retry_on,
-            retry_unknown,
-        } = retry;
+        let TaskSpec { command, env, resources, timeout, retry, labels } = spec;
+        let RetryPolicy { max_attempts, backoff, retry_on, retry_unknown } = retry;
         Self {
             command: command.as_str().to_owned(),
             env: Some(env.into()),
@@ -202,25 +154,10 @@ impl TryFrom<pb::TaskSpec> for TaskSpec {
     type Error = BadSpec;
 
     fn try_from(spec: pb::TaskSpec) -> Result<Self, BadSpec> {
-        let pb::TaskSpec {
-            command,
-            env,
-            resources,
-            timeout_millis,
-            retry,
-            labels,
-        } = spec;
-        let pb::RetryRule {
-            max_attempts,
-            backoff_millis,
-            retry_on,
-            retry_unknown,
-        } = retry.ok_or(BadSpec("retry"))?;
+        let pb::TaskSpec { command, env, resources, timeout_millis, retry, labels } = spec;
+        let pb::RetryRule { max_attempts, backoff_millis, retry_on, retry_unknown } = retry.ok_or(BadSpec("retry"))?;
         let class = |number: u32| {
-            i32::try_from(number)
-                .ok()
-                .and_then(|n| v1::ReasonClass::try_from(n).ok())
-                .and_then(class_from_pb)
+            i32::try_from(number).ok().and_then(|n| v1::ReasonClass::try_from(n).ok()).and_then(class_from_pb)
         };
         Ok(Self {
             command: Command::stored(command),
@@ -230,11 +167,7 @@ impl TryFrom<pb::TaskSpec> for TaskSpec {
             retry: RetryPolicy {
                 max_attempts,
                 backoff: Duration::from_millis(backoff_millis),
-                retry_on: retry_on
-                    .into_iter()
-                    .map(class)
-                    .collect::<Option<_>>()
-                    .ok_or(BadSpec("retry_on"))?,
+                retry_on: retry_on.into_iter().map(class).collect::<Option<_>>().ok_or(BadSpec("retry_on"))?,
                 retry_unknown,
             },
             labels,

@@ -72,24 +72,16 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         created_at,
         trace: _,
     } = task;
-    let TaskSpec {
-        command,
-        env,
-        resources,
-        timeout,
-        retry,
-        labels,
-    } = spec;
+    let TaskSpec { command, env, resources, timeout, retry, labels } = spec;
     let outcome = match state {
         TaskState::Finished { outcome, .. } => Some(outcome),
         _ => None,
     };
     // While the next attempt waits, the last one's end is what a person wants to know.
     let last = match state {
-        TaskState::Pending { .. } => ended
-            .and_then(<[Attempt]>::last)
-            .and_then(|attempt| attempt.end.as_ref())
-            .map(|(_, outcome)| outcome),
+        TaskState::Pending { .. } => {
+            ended.and_then(<[Attempt]>::last).and_then(|attempt| attempt.end.as_ref()).map(|(_, outcome)| outcome)
+        }
         _ => outcome,
     };
     let exit = last.map(Outcome::exit).unwrap_or_default();
@@ -105,14 +97,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         signal: exit.signal,
         attempt: attempt.cast_signed(),
         attempts: ended
-            .map(|ended| {
-                ended
-                    .iter()
-                    .cloned()
-                    .chain(task.present_attempt())
-                    .map(|attempt| (&attempt).into())
-                    .collect()
-            })
+            .map(|ended| ended.iter().cloned().chain(task.present_attempt()).map(|attempt| (&attempt).into()).collect())
             .unwrap_or_default(),
         command: command.as_str().to_owned(),
         env_names: env.names().map(str::to_owned).collect(),
@@ -121,10 +106,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         retry_policy: (*retry != RetryPolicy::default()).then(|| retry.into()),
         labels: labels.clone(),
         app_revision: app_revision.cast_signed(),
-        job: job
-            .as_ref()
-            .map(|job| format!("spaces/{}/jobs/{job}", name.space))
-            .unwrap_or_default(),
+        job: job.as_ref().map(|job| format!("spaces/{}/jobs/{job}", name.space)).unwrap_or_default(),
         create_time: Some(timestamp_to_pb(*created_at)),
         start_time: state.started_at().map(timestamp_to_pb),
         end_time: state.finished_at().map(timestamp_to_pb),
@@ -138,12 +120,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
 
 impl From<&RetryPolicy> for pb::RetryPolicy {
     fn from(policy: &RetryPolicy) -> Self {
-        let RetryPolicy {
-            max_attempts,
-            backoff,
-            retry_on,
-            retry_unknown,
-        } = policy;
+        let RetryPolicy { max_attempts, backoff, retry_on, retry_unknown } = policy;
         Self {
             max_attempts: max_attempts.cast_signed(),
             backoff: Some(duration_to_pb(*backoff)),
@@ -155,13 +132,7 @@ impl From<&RetryPolicy> for pb::RetryPolicy {
 
 impl From<&Attempt> for pb::Attempt {
     fn from(attempt: &Attempt) -> Self {
-        let Attempt {
-            number,
-            run: _,
-            made_at,
-            started_at,
-            end,
-        } = attempt;
+        let Attempt { number, run: _, made_at, started_at, end } = attempt;
         let outcome = end.as_ref().map(|(_, outcome)| outcome);
         let reason = outcome.and_then(Outcome::reason);
         let exit = outcome.map(Outcome::exit).unwrap_or_default();
@@ -213,10 +184,7 @@ pub fn watched_to_pb(event: &Event) -> Option<pb::WatchTasksResponse> {
         signal: *signal,
         attempt: attempt.cast_signed(),
         app_revision: app_revision.cast_signed(),
-        job: job
-            .as_ref()
-            .map(|job| format!("spaces/{}/jobs/{job}", name.space))
-            .unwrap_or_default(),
+        job: job.as_ref().map(|job| format!("spaces/{}/jobs/{job}", name.space)).unwrap_or_default(),
         create_time: Some(timestamp_to_pb(*created_at)),
         start_time: started_at.map(timestamp_to_pb),
         end_time: finished_at.map(timestamp_to_pb),
@@ -233,17 +201,8 @@ pub fn watched_to_pb(event: &Event) -> Option<pb::WatchTasksResponse> {
 
 /// Everything that is wrong with a request at once.
 pub fn run_task_from_pb(request: pb::RunTaskRequest) -> Result<RunTask, Invalid> {
-    let pb::RunTaskRequest {
-        parent,
-        command,
-        display_name,
-        resources,
-        env,
-        timeout,
-        retry_policy,
-        labels,
-        request_id,
-    } = request;
+    let pb::RunTaskRequest { parent, command, display_name, resources, env, timeout, retry_policy, labels, request_id } =
+        request;
     let mut check = Check::new();
     let app = check.field("parent", parent.parse::<AppName>());
     let command = check.all(Command::parse("command", command)).flatten();
@@ -264,10 +223,7 @@ pub fn run_task_from_pb(request: pb::RunTaskRequest) -> Result<RunTask, Invalid>
     };
     let labels = check.all(label::parse("labels", labels));
     if request_id.len() > REQUEST_ID_MAX || request_id.chars().any(char::is_control) {
-        check.refuse(
-            "request_id",
-            format!("must be at most {REQUEST_ID_MAX} characters, without control characters"),
-        );
+        check.refuse("request_id", format!("must be at most {REQUEST_ID_MAX} characters, without control characters"));
     }
     check.finish()?;
     let (Some(app), Some(resources), Some(env), Some(retry), Some(labels)) = (app, resources, env, retry, labels)
@@ -277,11 +233,7 @@ pub fn run_task_from_pb(request: pb::RunTaskRequest) -> Result<RunTask, Invalid>
     Ok(RunTask {
         app,
         display_name: Some(display_name).filter(|text| !text.is_empty()),
-        overrides: Override {
-            command,
-            env,
-            resources,
-        },
+        overrides: Override { command, env, resources },
         timeout,
         retry,
         labels,
@@ -290,12 +242,7 @@ pub fn run_task_from_pb(request: pb::RunTaskRequest) -> Result<RunTask, Invalid>
 }
 
 fn retry_from_pb(policy: pb::RetryPolicy) -> Result<RetryPolicy, Invalid> {
-    let pb::RetryPolicy {
-        max_attempts,
-        backoff,
-        retry_on,
-        retry_unknown,
-    } = policy;
+    let pb::RetryPolicy { max_attempts, backoff, retry_on, retry_unknown } = policy;
     let mut check = Check::new();
     let backoff = match backoff.as_ref().map(duration_from_pb) {
         Some(None) => {
@@ -304,21 +251,12 @@ fn retry_from_pb(policy: pb::RetryPolicy) -> Result<RetryPolicy, Invalid> {
         }
         known => known.flatten(),
     };
-    let classes: Option<Vec<_>> = retry_on
-        .iter()
-        .map(|number| pb::ReasonClass::try_from(*number).ok().and_then(class_from_pb))
-        .collect();
+    let classes: Option<Vec<_>> =
+        retry_on.iter().map(|number| pb::ReasonClass::try_from(*number).ok().and_then(class_from_pb)).collect();
     if classes.is_none() {
-        check.refuse(
-            "retry_policy.retry_on",
-            "must hold only USER, INFRASTRUCTURE and CONFIGURATION",
-        );
+        check.refuse("retry_policy.retry_on", "must hold only USER, INFRASTRUCTURE and CONFIGURATION");
     }
-    let policy = check.all(RetryPolicy::parse(
-        max_attempts.into(),
-        backoff,
-        classes.unwrap_or_default(),
-        retry_unknown,
-    ));
+    let policy =
+        check.all(RetryPolicy::parse(max_attempts.into(), backoff, classes.unwrap_or_default(), retry_unknown));
     check.finish_with(policy)
 }

@@ -37,8 +37,6 @@ pub fn duration_to_pb(duration: Duration) -> prost_types::Duration {
 
 /// None when it is negative or malformed.
 pub(super) fn duration_from_pb(duration: &prost_types::Duration) -> Option<Duration> {
-    let nanos = u32::try_from(duration.nanos)
-        .ok()
-        .filter(|nanos| *nanos < 1_000_000_000)?;
+    let nanos = u32::try_from(duration.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     Some(Duration::new(u64::try_from(duration.seconds).ok()?, nanos))
 }

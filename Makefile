@@ -1,0 +1,41 @@
+# What one does with Taskplane. `make` alone lists it.
+
+export HOME ?= /root
+export TASKPLANE_CACHE ?= $(HOME)/.cache/taskplane
+export CARGO_TARGET_DIR ?= $(TASKPLANE_CACHE)/target
+
+BINARIES := -p taskplane-standalone -p taskplane-cli -p taskplane-backend --bins
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build release test lint fmt demo dev clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what tests and demo need and is missing
+	@bash scripts/setup.sh
+
+build: ## Build the binaries for development
+	cargo build $(BINARIES)
+
+release: ## Build the binaries for use
+	cargo build --release $(BINARIES)
+
+test: setup ## Run all checks and tests
+	@bash scripts/test.sh
+
+lint: setup ## Run the checks alone: format, clippy, protobuf, licences
+	@bash scripts/lint.sh
+
+fmt: setup ## Format Rust and protobuf
+	cargo fmt --all
+	$(TASKPLANE_CACHE)/venv/bin/buf format --write proto
+
+demo: setup ## Push an example App and run Tasks on it
+	@bash scripts/demo.sh
+
+dev: ## Run the standalone and say how to talk to it
+	@bash scripts/dev.sh
+
+clean: ## Remove what was built
+	cargo clean

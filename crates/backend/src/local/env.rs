@@ -1,0 +1,178 @@
+//! The variables a local run gets: all of them, and nothing of the server's own environment but what is named here.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use serde_json::json;
+use taskplane_domain::run::RunSpec;
+use taskplane_domain::uid::RunUid;
+
+use crate::process::MARK;
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_LANG: &str = "en_US.UTF-8";
+/// Local runs share the machine's network, and nothing is routed to them.
+const ADDRESS: &str = "127.0.0.1";
+
+/// What a run inherits from the server, when the server has it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inherited {
+    pub(super) path: Option<OsString>,
+    pub(super) lang: Option<OsString>,
+    pub(super) tmpdir: Option<OsString>,
+}
+
+/// All variables of a run, the last of a name wins: the machine's, the Space's and the App's, the Task's, the platform's.
+pub(super) fn variables(
+    inherited: &Inherited,
+    work: &Path,
+    spec: &RunSpec,
+    run: &RunUid,
+    mark: &str,
+) -> BTreeMap<OsString, OsString> {
+    let mut all: BTreeMap<OsString, OsString> = BTreeMap::new();
+    all.insert("PATH".into(), inherited.path.clone().unwrap_or_else(|| DEFAULT_PATH.into()));
+    all.insert("LANG".into(), inherited.lang.clone().unwrap_or_else(|| DEFAULT_LANG.into()));
+    all.insert("HOME".into(), work.into());
+    if let Some(tmpdir) = &inherited.tmpdir {
+        all.insert("TMPDIR".into(), tmpdir.clone());
+    }
+    for (name, value) in spec.inherited_env.iter().chain(spec.task_env.iter()) {
+        all.insert(name.into(), value.reveal().into());
+    }
+    all.extend(platform(spec, run, mark).into_iter().map(|(name, value)| (name.into(), value.into())));
+    all
+}
+
+fn platform(spec: &RunSpec, run: &RunUid, mark: &str) -> Vec<(&'static str, String)> {
+    let mut vars = vec![
+        ("CF_INSTANCE_IP", ADDRESS.to_owned()),
+        ("CF_INSTANCE_INTERNAL_IP", ADDRESS.to_owned()),
+        ("VCAP_APP_HOST", ADDRESS.to_owned()),
+        ("CF_INSTANCE_GUID", run.to_string()),
+        ("INSTANCE_GUID", run.to_string()),
+        ("CF_TASK_ID", spec.key.task.to_string()),
+        ("CF_TASK_NAME", spec.display_name.clone()),
+        ("VCAP_APPLICATION", application(spec)),
+        ("VCAP_SERVICES", "{}".to_owned()),
+        ("TASKPLANE_TASK", spec.name.to_string()),
+        ("TASKPLANE_ATTEMPT", spec.key.attempt.to_string()),
+        (MARK, mark.to_owned()),
+    ];
+    if let Some(memory) = spec.resources.memory {
+        vars.push(("MEMORY_LIMIT", format!("{}M", memory.mebibytes())));
+        vars.push(("MEMORY_LIMIT_IN_MB", memory.mebibytes().to_string()));
+    }
+    if let Some(disk) = spec.resources.disk {
+        vars.push(("DISK_LIMIT", disk.mebibytes().to_string()));
+    }
+    vars
+}
+
+fn application(spec: &RunSpec) -> String {
+    let mut limits = serde_json::Map::new();
+    if let Some(memory) = spec.resources.memory {
+        limits.insert("mem".to_owned(), memory.mebibytes().into());
+    }
+    if let Some(disk) = spec.resources.disk {
+        limits.insert("disk".to_owned(), disk.mebibytes().into());
+    }
+    json!({
+        "application_id": spec.app_uid.to_string(),
+        "application_name": spec.name.app.as_str(),
+        "application_uris": [],
+        "application_version": spec.app_revision.to_string(),
+        "limits": limits,
+        "name": spec.name.app.as_str(),
+        "process_type": "task",
+        "space_id": spec.space_uid.to_string(),
+        "space_name": spec.name.space.as_str(),
+        "uris": [],
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taskplane_domain::app::{Command, Source};
+    use taskplane_domain::env::Env;
+    use taskplane_domain::quantity::Resources;
+    use taskplane_domain::run::RunKey;
+    use taskplane_domain::uid::{AppUid, SpaceUid, TaskUid};
+    use uuid::Uuid;
+
+    fn spec(inherited: &[(&str, &str)], own: &[(&str, &str)]) -> RunSpec {
+        let env = |vars: &[(&str, &str)]| Env::stored(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        RunSpec {
+            key: RunKey { task: TaskUid(Uuid::from_u128(1)), attempt: 2 },
+            name: "spaces/blue/apps/billing/tasks/7".parse().unwrap(),
+            space_uid: SpaceUid(Uuid::from_u128(3)),
+            app_uid: AppUid(Uuid::from_u128(4)),
+            app_revision: 5,
+            display_name: "nightly".into(),
+            source: Source::Image("unused".into()),
+            command: Command::stored("true".into()),
+            inherited_env: env(inherited),
+            task_env: env(own),
+            resources: Resources { memory: "256M".parse().ok(), disk: "1Gi".parse().ok(), cpu: None },
+            timeout: None,
+            trace: None,
+        }
+    }
+
+    fn get(spec: &RunSpec, inherited: &Inherited, name: &str) -> Option<String> {
+        let all = variables(inherited, Path::new("/run/work"), spec, &RunUid("uid".into()), "key@root");
+        all.get(std::ffi::OsStr::new(name)).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_last_word_is_the_tasks_and_above_it_the_platforms() {
+        let spec = spec(
+            &[("A", "app"), ("B", "app"), ("PATH", "/app"), ("CF_INSTANCE_IP", "8.8.8.8")],
+            &[("B", "task"), ("LANG", "C"), ("TASKPLANE_RUN", "none")],
+        );
+        let inherited = Inherited { path: Some("/server".into()), lang: Some("de_DE".into()), tmpdir: None };
+        for (name, value) in [
+            ("A", Some("app")),
+            ("B", Some("task")),
+            ("PATH", Some("/app")),
+            ("LANG", Some("C")),
+            ("TMPDIR", None),
+            ("HOME", Some("/run/work")),
+            ("CF_INSTANCE_IP", Some("127.0.0.1")),
+            ("TASKPLANE_RUN", Some("key@root")),
+        ] {
+            assert_eq!(get(&spec, &inherited, name).as_deref(), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_server_without_path_or_language_gives_the_usual_ones() {
+        assert_eq!(get(&spec(&[], &[]), &Inherited::default(), "PATH").as_deref(), Some(DEFAULT_PATH));
+        assert_eq!(get(&spec(&[], &[]), &Inherited::default(), "LANG").as_deref(), Some("en_US.UTF-8"));
+    }
+
+    #[test]
+    fn limits_are_told_in_mebibytes_and_only_when_set() {
+        let mut spec = spec(&[], &[]);
+        for (name, value) in [("MEMORY_LIMIT", "256M"), ("MEMORY_LIMIT_IN_MB", "256"), ("DISK_LIMIT", "1024")] {
+            assert_eq!(get(&spec, &Inherited::default(), name).as_deref(), Some(value), "{name}");
+        }
+        spec.resources = Resources::default();
+        assert_eq!(get(&spec, &Inherited::default(), "MEMORY_LIMIT"), None);
+        assert_eq!(get(&spec, &Inherited::default(), "DISK_LIMIT"), None);
+    }
+
+    #[test]
+    fn vcap_application_tells_of_the_app() {
+        let text = get(&spec(&[], &[]), &Inherited::default(), "VCAP_APPLICATION").unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["application_name"], "billing");
+        assert_eq!(value["application_version"], "5");
+        assert_eq!(value["space_name"], "blue");
+        assert_eq!(value["limits"], json!({"mem": 256, "disk": 1024}));
+        assert_eq!(value["application_id"], Uuid::from_u128(4).to_string());
+    }
+}

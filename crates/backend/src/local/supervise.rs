@@ -1,0 +1,68 @@
+//! Stays with one shim: hears what it tells, and settles what became of the run when it is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use taskplane_domain::run::Fate;
+use tokio::io::AsyncReadExt;
+use tokio::process::Child;
+
+use super::make::Tells;
+use super::run::{Phase, Run};
+use super::{House, sweep};
+use crate::{record, wire};
+
+const KILLED: &str = "its supervisor was killed while the command ran";
+
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A run's shim, from the backend's side.
+pub(super) struct Shim {
+    pub(super) child: Child,
+    pub(super) tells: Tells,
+}
+
+pub(super) async fn supervise(house: Arc<House>, run: Arc<Run>, mut shim: Shim) {
+    while let Ok(tell) = shim.tells.read_u8().await {
+        match tell {
+            wire::STARTED => {
+                let Ok(at) = shim.tells.read_i64_le().await else { break };
+                run.phase.send_replace(Phase::Running(record::time(at)));
+                house.changed(run.key);
+            }
+            // Wakes those who wait for output; the phase stays.
+            _ => run.phase.send_modify(|_| ()),
+        }
+    }
+    let fate = settle(&house, &run, &shim).await;
+    // From here on its process id may mean another process.
+    if let Err(error) = shim.child.wait().await {
+        tracing::warn!(run = %run.key, %error, "a shim's end could not be awaited");
+    }
+    run.abandon();
+    run.phase.send_replace(Phase::Over(fate));
+    house.changed(run.key);
+}
+
+async fn settle(house: &House, run: &Run, shim: &Shim) -> Fate {
+    let lost = if house.is_stopping() { record::STOPPED } else { KILLED };
+    let fate = loop {
+        match record::fate(&run.dir, lost) {
+            Ok(fate) => break fate,
+            // Too many open files, say. A guess could start the command twice, so the run is not over before this is read.
+            Err(error) => tracing::warn!(run = %run.key, %error, "a run's end cannot be read yet"),
+        }
+        tokio::time::sleep(RETRY).await;
+    };
+    if matches!(fate, Fate::Lost { .. }) {
+        // A shim that ended in order left nothing. One that was killed did: what carries the run's mark, and what stayed in
+        // the session, whose number is the shim's until the shim is waited for.
+        let session = shim.child.id().and_then(|pid| i32::try_from(pid).ok());
+        let mark = house.mark(run.key);
+        sweep::until_none(|candidate| {
+            Ok(session == Some(candidate.session) || candidate.mark()?.as_deref() == Some(&mark))
+        })
+        .await;
+    }
+    fate
+}

@@ -1,0 +1,106 @@
+//! What can be typed: flags that every command takes, and the list of commands.
+
+mod app;
+mod space;
+mod task;
+pub mod value;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub use app::{AppArgs, DeleteAppArgs, PushArgs, ResourceArgs};
+pub use space::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceSettings, UpdateSpaceArgs};
+pub use task::{
+    EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunTaskArgs, StateArg, TaskArgs, TaskPick, TasksArgs,
+    TerminateArgs,
+};
+
+/// Run Tasks on Apps: push an App, run commands on it, follow them, read their logs.
+#[derive(Debug, Parser)]
+#[command(name = "taskplane", version, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub everywhere: Everywhere,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Everywhere {
+    /// Where the api answers; by default what `target` stored, else http://127.0.0.1:7070
+    #[arg(long, global = true, env = "TASKPLANE_API", hide_env_values = true, value_name = "URL")]
+    pub api: Option<String>,
+    /// The Space to work in; by default what `target` stored
+    #[arg(short = 's', long, global = true, env = "TASKPLANE_SPACE", hide_env_values = true)]
+    pub space: Option<String>,
+    /// Where `target` stores its choice; by default taskplane/config.yaml in the user's configuration directory
+    #[arg(long, global = true, env = "TASKPLANE_CONFIG", hide_env_values = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The user's configuration directory, where `--config` says nothing
+    #[arg(long, global = true, env = "XDG_CONFIG_HOME", hide = true, value_name = "DIR")]
+    pub config_home: Option<PathBuf>,
+    /// How to print what comes back; `name` prints resource names alone
+    #[arg(short = 'o', long, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// How long a call may take, retries included; streams and uploads have no limit
+    #[arg(long, global = true, env = "TASKPLANE_REQUEST_TIMEOUT", hide_env_values = true, default_value = "30s",
+          value_parser = value::positive_duration, value_name = "DURATION")]
+    pub request_timeout: Duration,
+}
+
+/// The forms an answer can be printed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+    Yaml,
+    Name,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the targeted api and Space, or store them with -s and --api
+    Target,
+    /// List Spaces
+    Spaces,
+    /// Show a Space
+    Space(SpaceArgs),
+    /// Make a Space
+    CreateSpace(CreateSpaceArgs),
+    /// Change settings of a Space
+    UpdateSpace(UpdateSpaceArgs),
+    /// Delete an empty Space
+    DeleteSpace(DeleteSpaceArgs),
+    /// Push an App, from source or a container image, to run Tasks on
+    Push(Box<PushArgs>),
+    /// List Apps
+    Apps,
+    /// Show an App
+    App(AppArgs),
+    /// Delete an App with its finished Tasks and their logs
+    DeleteApp(DeleteAppArgs),
+    /// Run a Task on an App
+    RunTask(Box<RunTaskArgs>),
+    /// List Tasks of the Space, or of one App
+    Tasks(TasksArgs),
+    /// Show a Task with its attempts
+    Task(TaskArgs),
+    /// End a Task
+    TerminateTask(TerminateArgs),
+    /// Print the logs of an App's Tasks, and follow them
+    Logs(LogsArgs),
+    /// List what happened in the Space, or follow it
+    Events(EventsArgs),
+    /// Print the completion script for a shell
+    Completion {
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the version of this program
+    Version,
+}

@@ -1,0 +1,60 @@
+//! One room per kind of thing that commands are about.
+
+pub mod about;
+mod app;
+mod event;
+mod logs;
+mod push;
+mod run;
+mod space;
+mod target;
+mod task;
+
+use std::collections::BTreeMap;
+
+use taskplane_proto::v1::Resources;
+
+use crate::args::{Command, ResourceArgs};
+use crate::context::Context;
+use crate::failure::Failure;
+
+pub async fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Target => target::target(context).await,
+        Command::Spaces => space::list(context).await,
+        Command::Space(args) => space::show(context, args).await,
+        Command::CreateSpace(args) => space::create(context, args).await,
+        Command::UpdateSpace(args) => space::update(context, args).await,
+        Command::DeleteSpace(args) => space::delete(context, args).await,
+        Command::Push(args) => push::push(context, *args).await,
+        Command::Apps => app::list(context).await,
+        Command::App(args) => app::show(context, args).await,
+        Command::DeleteApp(args) => app::delete(context, args).await,
+        Command::RunTask(args) => run::run_task(context, *args).await,
+        Command::Tasks(args) => task::list(context, args).await,
+        Command::Task(args) => task::show(context, args).await,
+        Command::TerminateTask(args) => task::terminate(context, args).await,
+        Command::Logs(args) => logs::logs(context, args).await,
+        Command::Events(args) => event::events(context, args).await,
+        Command::Completion { shell } => about::completion(context.screen(), shell),
+        Command::Version => about::version(&context.printer),
+    }
+}
+
+/// Page size of lists: the largest the api gives.
+const PAGE: i32 = 500;
+
+fn resources(args: ResourceArgs) -> Option<Resources> {
+    let ResourceArgs { memory_limit, disk_quota, cpu_cores } = args;
+    let resources = Resources {
+        memory: memory_limit.unwrap_or_default(),
+        disk: disk_quota.unwrap_or_default(),
+        cpu: cpu_cores.unwrap_or_default(),
+    };
+    (resources != Resources::default()).then_some(resources)
+}
+
+/// Of pairs with the same name the last one counts.
+fn map(pairs: Vec<(String, String)>) -> BTreeMap<String, String> {
+    pairs.into_iter().collect()
+}

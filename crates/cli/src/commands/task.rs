@@ -1,0 +1,126 @@
+//! `tasks`, `task` and `terminate-task`.
+
+use taskplane_proto::v1::task_service_client::TaskServiceClient;
+use taskplane_proto::v1::{CancelTaskRequest, ListTasksRequest, Task, TaskState};
+
+use super::PAGE;
+use crate::args::{StateArg, TaskArgs, TasksArgs, TerminateArgs};
+use crate::connect::Tries;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::render::{state, table};
+use crate::{clock, names, watch};
+
+pub async fn list(context: &Context, args: TasksArgs) -> Result<(), Failure> {
+    let TasksArgs { app, states, job, limit } = args;
+    let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+    let mut request = ListTasksRequest {
+        parent: names::app(&context.session.space()?, app.as_deref().unwrap_or("-")),
+        filter: filter(&states, job.as_deref()),
+        ..ListTasksRequest::default()
+    };
+    let mut tasks: Vec<Task> = Vec::new();
+    loop {
+        request.page_size = i32::try_from(limit - tasks.len()).map_or(PAGE, |left| left.min(PAGE));
+        let page = context
+            .session
+            .call(&request, async |channel, request| TaskServiceClient::new(channel).list_tasks(request).await)
+            .await?;
+        tasks.extend(page.tasks);
+        if page.next_page_token.is_empty() || tasks.len() >= limit {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    tasks.truncate(limit);
+    context.printer.list("tasks", &tasks, |tasks| table::tasks(tasks, clock::now()))
+}
+
+fn filter(states: &[StateArg], job: Option<&str>) -> String {
+    let mut terms = Vec::new();
+    if !states.is_empty() {
+        let names: Vec<&str> = states
+            .iter()
+            .map(|state| TaskState::from(*state).as_str_name())
+            .map(|name| name.strip_prefix("TASK_STATE_").unwrap_or(name))
+            .collect();
+        terms.push(match names.as_slice() {
+            [one] => format!("state={one}"),
+            several => format!("state=({})", several.join(" OR ")),
+        });
+    }
+    if let Some(job) = job {
+        terms.push(format!("job=\"{}\"", job.replace('\\', "\\\\").replace('"', "\\\"")));
+    }
+    terms.join(" AND ")
+}
+
+pub async fn show(context: &Context, args: TaskArgs) -> Result<(), Failure> {
+    let name = names::task(&args.pick, || context.session.space())?;
+    let task = watch::get(&context.session, &name).await?;
+    print(context, &task)
+}
+
+pub async fn terminate(context: &Context, args: TerminateArgs) -> Result<(), Failure> {
+    let TerminateArgs { pick, r#async, retries, retry_delay } = args;
+    let name = names::task(&pick, || context.session.space())?;
+    let before = watch::get(&context.session, &name).await?;
+    let short = names::short_task(&before.name);
+    if state::is_over(before.state()) {
+        context.printer.said(&format!("Task {short} is over already ({}).", state::reason(&before)))?;
+        return data(context, &before);
+    }
+
+    let request = CancelTaskRequest { name: name.clone(), etag: String::new() };
+    let tries = Tries { again: retries, delay: retry_delay, grows: false };
+    let asked = context
+        .session
+        .call_with(tries, &request, async |channel, request| TaskServiceClient::new(channel).cancel_task(request).await)
+        .await?;
+    context.printer.said(&match before.state() {
+        TaskState::Cancelling => format!("Task {short} is being terminated already."),
+        _ => format!("Task {short} is submitted for termination."),
+    })?;
+    if r#async {
+        return data(context, &asked);
+    }
+    let ended = {
+        let _progress = Progress::spinner(context.screen(), format!("terminating {short}"));
+        watch::until_over(&context.session, &name).await?
+    };
+    context.printer.said(&match ended.state() {
+        TaskState::Cancelled => format!("Task {short} is terminated."),
+        _ => format!("Task {short} ended by itself before ({}).", state::reason(&ended)),
+    })?;
+    data(context, &ended)
+}
+
+/// For programs alone: people have read their sentence.
+fn data(context: &Context, task: &Task) -> Result<(), Failure> {
+    if context.printer.for_people() { Ok(()) } else { print(context, task) }
+}
+
+fn print(context: &Context, task: &Task) -> Result<(), Failure> {
+    context.printer.one(task, |task| table::task(task, clock::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_become_a_filter() {
+        assert_eq!(filter(&[], None), "");
+        assert_eq!(filter(&[StateArg::Running], None), "state=RUNNING");
+        assert_eq!(
+            filter(&[StateArg::Pending, StateArg::Failed], Some("nightly")),
+            "state=(PENDING OR FAILED) AND job=\"nightly\""
+        );
+    }
+
+    #[test]
+    fn a_job_name_cannot_leave_its_quotes() {
+        assert_eq!(filter(&[], Some("a\" OR b\\")), "job=\"a\\\" OR b\\\\\"");
+    }
+}

@@ -1,0 +1,318 @@
+//! Tables and fact sheets in the look of kf: columns without borders, nothing wrapped.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use taskplane_proto::event::v1::{Event, event};
+use taskplane_proto::v1::{App, AppSource, Attempt, Resources, Space, Task, TaskState, app_source};
+
+use super::state::{reason, reason_name, state_name, succeeded};
+use crate::{clock, escape, names};
+
+/// What stands where there is nothing.
+const NONE: &str = "<none>";
+
+fn columns<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    for row in rows {
+        table.add_row(row.map(|cell| cell_text(&cell)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
+    table.trim_fmt()
+}
+
+fn facts<const N: usize>(pairs: [(&str, String); N]) -> String {
+    let width = pairs.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 1;
+    pairs.iter().map(|(key, value)| format!("{:width$}  {}\n", format!("{key}:"), cell_text(value))).collect()
+}
+
+fn cell_text(text: &str) -> String {
+    if text.is_empty() { NONE.to_owned() } else { escape::line(text).into_owned() }
+}
+
+pub fn spaces(spaces: &[Space], now: Timestamp) -> String {
+    columns(
+        ["Name", "Age", "Retention", "LogCap", "Env"],
+        spaces.iter().map(|space| {
+            [
+                names::last(&space.name).to_owned(),
+                clock::between(space.create_time, None, now).unwrap_or_default(),
+                space.task_retention_count.to_string(),
+                log_cap(space),
+                space.env_names.join(","),
+            ]
+        }),
+    )
+}
+
+pub fn space(space: &Space, now: Timestamp) -> String {
+    facts([
+        ("Name", names::last(&space.name).to_owned()),
+        ("Age", clock::between(space.create_time, None, now).unwrap_or_default()),
+        ("Task retention", space.task_retention_count.to_string()),
+        ("Log cap", log_cap(space)),
+        ("Env", space.env_names.join(", ")),
+    ])
+}
+
+fn log_cap(space: &Space) -> String {
+    if space.log_cap_bytes == 0 { String::new() } else { bytes(space.log_cap_bytes) }
+}
+
+pub fn apps(apps: &[App], now: Timestamp) -> String {
+    columns(
+        ["Name", "Requested State", "Source", "Memory", "Disk", "CPU", "Revision", "Age"],
+        apps.iter().map(|app| {
+            let Resources { memory, disk, cpu } = app.resources.clone().unwrap_or_default();
+            [
+                names::last(&app.name).to_owned(),
+                requested_state(app).to_owned(),
+                source(app.source.as_ref()),
+                memory,
+                disk,
+                cpu,
+                app.revision.to_string(),
+                clock::between(app.create_time, None, now).unwrap_or_default(),
+            ]
+        }),
+    )
+}
+
+pub fn app(app: &App, now: Timestamp) -> String {
+    let Resources { memory, disk, cpu } = app.resources.clone().unwrap_or_default();
+    facts([
+        ("Name", names::last(&app.name).to_owned()),
+        ("Requested state", requested_state(app).to_owned()),
+        ("Source", source(app.source.as_ref())),
+        ("Command", app.command.clone()),
+        ("Memory", memory),
+        ("Disk", disk),
+        ("CPU", cpu),
+        ("Env", app.env_names.join(", ")),
+        ("Revision", app.revision.to_string()),
+        ("Age", clock::between(app.create_time, None, now).unwrap_or_default()),
+        ("Last push", clock::between(app.update_time, None, now).map(|ago| format!("{ago} ago")).unwrap_or_default()),
+    ])
+}
+
+/// No App has a long-running process, so all of them are stopped as kf understands it.
+fn requested_state(app: &App) -> &'static str {
+    if app.task_only { "stopped" } else { "started" }
+}
+
+fn source(source: Option<&AppSource>) -> String {
+    match source.and_then(|source| source.kind.as_ref()) {
+        Some(app_source::Kind::Image(image)) => image.clone(),
+        Some(app_source::Kind::Archive(archive)) => {
+            let short: String = archive.sha256.chars().take(12).collect();
+            format!("archive {short} ({})", bytes(archive.size_bytes))
+        }
+        None => String::new(),
+    }
+}
+
+pub fn tasks(tasks: &[Task], now: Timestamp) -> String {
+    columns(
+        ["Name", "ID", "DisplayName", "Age", "Duration", "Succeeded", "Reason"],
+        tasks.iter().map(|task| {
+            [
+                names::short_task(&task.name),
+                task.id.to_string(),
+                task.display_name.clone(),
+                clock::between(task.create_time, None, now).unwrap_or_default(),
+                clock::between(task.start_time, task.end_time, now).unwrap_or_default(),
+                succeeded(task.state()).to_owned(),
+                reason(task),
+            ]
+        }),
+    )
+}
+
+pub fn task(task: &Task, now: Timestamp) -> String {
+    let Resources { memory, disk, cpu } = task.resources.clone().unwrap_or_default();
+    let labels: Vec<String> = task.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut sheet = facts([
+        ("Name", names::short_task(&task.name)),
+        ("Resource", task.name.clone()),
+        ("DisplayName", task.display_name.clone()),
+        ("State", state_name(task.state())),
+        ("Succeeded", succeeded(task.state()).to_owned()),
+        ("Reason", reason(task)),
+        ("Message", task.message.clone()),
+        ("Exit code", task.exit_code.map(|code| code.to_string()).unwrap_or_default()),
+        ("Signal", task.signal.map(|signal| signal.to_string()).unwrap_or_default()),
+        ("Command", task.command.clone()),
+        ("Env", task.env_names.join(", ")),
+        ("Memory", memory),
+        ("Disk", disk),
+        ("CPU", cpu),
+        ("Timeout", task.timeout.map(|timeout| format!("{}s", timeout.seconds)).unwrap_or_default()),
+        ("Labels", labels.join(", ")),
+        ("App revision", task.app_revision.to_string()),
+        ("Job", names::last(&task.job).to_owned()),
+        ("Age", clock::between(task.create_time, None, now).unwrap_or_default()),
+        ("Duration", clock::between(task.start_time, task.end_time, now).unwrap_or_default()),
+    ]);
+    if !task.attempts.is_empty() {
+        sheet.push('\n');
+        sheet.push_str(&attempts(&task.attempts, now));
+        sheet.push('\n');
+    }
+    sheet
+}
+
+fn attempts(attempts: &[Attempt], now: Timestamp) -> String {
+    columns(
+        ["Attempt", "Age", "Duration", "End", "Reason", "ExitCode", "Message"],
+        attempts.iter().map(|attempt| {
+            let over = attempt.end_state() != TaskState::Unspecified;
+            [
+                attempt.number.to_string(),
+                clock::between(attempt.create_time, None, now).unwrap_or_default(),
+                clock::between(attempt.start_time, attempt.end_time, now).unwrap_or_default(),
+                if over { state_name(attempt.end_state()) } else { String::new() },
+                reason_name(attempt.reason()).unwrap_or_default(),
+                attempt.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+                attempt.message.clone(),
+            ]
+        }),
+    )
+}
+
+pub fn events(events: &[Event]) -> String {
+    columns(["Time", "Subject", "Fact", "Detail"], events.iter().map(event_cells))
+}
+
+/// One event where more may follow, so that no column can be as wide as its widest cell.
+pub fn event_line(event: &Event) -> String {
+    event_cells(event).map(|cell| cell_text(&cell)).join("   ").trim_end_matches(NONE).trim_end().to_owned()
+}
+
+fn event_cells(event: &Event) -> [String; 4] {
+    let detail = match &event.data {
+        Some(event::Data::Task(task)) => {
+            let mut parts = vec![task.state.clone(), task.reason.clone()];
+            parts.extend(task.exit_code.map(|code| format!("exit code {code}")));
+            parts.extend(task.signal.map(|signal| format!("signal {signal}")));
+            parts.retain(|part| !part.is_empty());
+            parts.join(", ")
+        }
+        Some(event::Data::App(app)) => format!("revision {}", app.revision),
+        Some(event::Data::Space(_)) | None => String::new(),
+    };
+    let time = event.time.and_then(clock::from_wire).map(|time| format!("{time:.3}")).unwrap_or_default();
+    [time, event.subject.clone(), event.fact.clone(), detail]
+}
+
+/// A size for people.
+pub fn bytes(count: i64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut scaled = count as f64 / 1024.0;
+    let mut unit = 0;
+    while scaled >= 1024.0 && unit + 1 < UNITS.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    format!("{scaled:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use taskplane_proto::v1::{Reason, SourceArchive};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Option<prost_types::Timestamp> {
+        Some(prost_types::Timestamp { seconds, nanos: 0 })
+    }
+
+    fn a_task(id: i64, state: TaskState) -> Task {
+        Task {
+            name: format!("spaces/s/apps/shop/tasks/{id}"),
+            id,
+            display_name: format!("task-{id}"),
+            state: state.into(),
+            create_time: at(0),
+            ..Task::default()
+        }
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(100).unwrap()
+    }
+
+    #[test]
+    fn tasks_have_the_columns_of_kf() {
+        let mut running = a_task(12, TaskState::Running);
+        running.start_time = at(90);
+        let mut failed = a_task(2, TaskState::Failed);
+        (failed.reason, failed.start_time, failed.end_time) = (Reason::ExitCode.into(), at(10), at(31));
+        let mut again = a_task(3, TaskState::Pending);
+        again.reason = Reason::StartFailed.into();
+        assert_eq!(
+            tasks(&[running, failed, again, a_task(4, TaskState::Succeeded)], now()),
+            "\
+Name      ID   DisplayName   Age    Duration   Succeeded   Reason
+shop/12   12   task-12       100s   10s        Unknown     Running
+shop/2    2    task-2        100s   21s        False       ExitCode
+shop/3    3    task-3        100s   <none>     Unknown     Pending
+shop/4    4    task-4        100s   <none>     True        Succeeded"
+        );
+    }
+
+    #[test]
+    fn an_empty_list_shows_its_columns() {
+        assert_eq!(tasks(&[], now()), "Name   ID   DisplayName   Age   Duration   Succeeded   Reason");
+    }
+
+    #[test]
+    fn a_hostile_display_name_stays_in_its_cell() {
+        let mut task = a_task(1, TaskState::Running);
+        task.display_name = "a\nfake/9   9\x1b[2J".to_owned();
+        let table = tasks(&[task], now());
+        assert_eq!(table.lines().count(), 2);
+        assert!(table.contains("a\\nfake/9   9\\x1b[2J"));
+    }
+
+    #[test]
+    fn apps_are_stopped_and_show_their_source() {
+        let archive = SourceArchive { sha256: "0123456789abcdef".to_owned(), size_bytes: 2048, entry_count: 2 };
+        let app = App {
+            name: "spaces/s/apps/shop".to_owned(),
+            revision: 3,
+            task_only: true,
+            source: Some(AppSource { kind: Some(app_source::Kind::Archive(archive)) }),
+            resources: Some(Resources { memory: "256Mi".to_owned(), ..Resources::default() }),
+            create_time: at(0),
+            ..App::default()
+        };
+        assert_eq!(
+            apps(&[app], now()),
+            "\
+Name   Requested State   Source                           Memory   Disk     CPU      Revision   Age
+shop   stopped           archive 0123456789ab (2.0 KiB)   256Mi    <none>   <none>   3          100s"
+        );
+    }
+
+    #[test]
+    fn a_sheet_lists_attempts() {
+        let mut task = a_task(1, TaskState::Failed);
+        task.attempts.push(Attempt { number: 1, message: "exit code 3".to_owned(), ..Attempt::default() });
+        let sheet = super::task(&task, now());
+        assert!(sheet.starts_with("Name:          shop/1\n"), "{sheet}");
+        assert!(sheet.contains("\nAttempt   Age"), "{sheet}");
+    }
+
+    #[test]
+    fn sizes_are_for_people() {
+        assert_eq!(bytes(12), "12 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 40), "5.0 TiB");
+        assert_eq!(bytes(5000 << 40), "5000.0 TiB");
+    }
+}

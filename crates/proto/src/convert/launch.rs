@@ -1,0 +1,52 @@
+//! A launch, as an executor takes it apart.
+
+use taskplane_domain::env::Env;
+use taskplane_domain::name::TaskName;
+use taskplane_domain::run::{RunKey, RunSpec};
+use taskplane_domain::task::TaskSpec;
+use taskplane_domain::uid::{AppUid, SpaceUid};
+
+use crate::convert::spec::BadSpec;
+use crate::internal::v1 as pb;
+
+/// What is to be run, and how many bytes of its log are kept, if not all.
+pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<(RunSpec, Option<u64>), BadSpec> {
+    let pb::Launch {
+        space,
+        space_uid,
+        app,
+        app_uid,
+        task_id,
+        display_name,
+        app_revision,
+        source,
+        spec,
+        space_env,
+        app_env,
+        log_cap_bytes,
+        traceparent,
+    } = launch;
+    let name = TaskName {
+        space: space.parse().map_err(|_| BadSpec("space"))?,
+        app: app.parse().map_err(|_| BadSpec("app"))?,
+        id: task_id,
+    };
+    let TaskSpec { command, env: task_env, resources, timeout, retry: _, labels: _ } =
+        spec.ok_or(BadSpec("spec"))?.try_into()?;
+    let spec = RunSpec {
+        key,
+        name,
+        space_uid: SpaceUid(space_uid.parse().map_err(|_| BadSpec("space_uid"))?),
+        app_uid: AppUid(app_uid.parse().map_err(|_| BadSpec("app_uid"))?),
+        app_revision,
+        display_name,
+        source: source.ok_or(BadSpec("source"))?.try_into()?,
+        command,
+        inherited_env: Env::from(space_env.unwrap_or_default()).overlaid(&app_env.unwrap_or_default().into()),
+        task_env,
+        resources,
+        timeout,
+        trace: Some(traceparent).filter(|text| !text.is_empty()),
+    };
+    Ok((spec, Some(log_cap_bytes).filter(|bytes| *bytes > 0)))
+}

@@ -1,0 +1,38 @@
+//! Named points at which a test build kills itself: `TASKPLANE_FAILPOINTS=store::task_accept::before_commit@3` dies with
+//! SIGKILL at the third pass. A product build has neither the points nor this variable.
+
+/// Arms what the environment names. Compiled to nothing without the feature `failpoints`.
+pub fn arm() {
+    #[cfg(feature = "failpoints")]
+    armed::arm();
+}
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[expect(clippy::disallowed_methods, reason = "test builds alone read it, before there are arguments")]
+    pub fn arm() {
+        let Ok(points) = std::env::var("TASKPLANE_FAILPOINTS") else { return };
+        for point in points.split(',').filter(|point| !point.is_empty()) {
+            let (name, pass) = point.split_once('@').unwrap_or((point, "1"));
+            let left = AtomicU32::new(pass.parse().unwrap_or(1));
+            let armed = fail::cfg_callback(name, move || {
+                if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    die();
+                }
+            });
+            if let Err(error) = armed {
+                tracing::error!(point = name, error, "failpoint not armed");
+            }
+        }
+    }
+
+    /// As a crash ends a process: no destructor, no flush, no exit handler.
+    fn die() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+        loop {
+            std::thread::park();
+        }
+    }
+}

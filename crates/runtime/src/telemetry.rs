@@ -1,0 +1,102 @@
+//! Logs to stderr, traces to a collector when one is named.
+
+use anyhow::Context as _;
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
+use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+/// The header of W3C trace context.
+const TRACEPARENT: &str = "traceparent";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Flushes what is still under way when it is dropped.
+#[derive(Debug)]
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+/// Sets up logs and traces for the whole process. Needs a tokio runtime around it for the exporter.
+pub fn init(
+    service: &'static str,
+    filter: &str,
+    format: LogFormat,
+    otlp_endpoint: Option<&str>,
+) -> anyhow::Result<Telemetry> {
+    let filter =
+        EnvFilter::try_new(filter).context("--log is not a filter like `info` or `info,taskplane_api=debug`")?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let provider = otlp_endpoint.map(|endpoint| provider(service, endpoint)).transpose()?;
+    // Spans of the exporter's own calls would be exported by further calls, without end.
+    let ours = EnvFilter::new("info,h2=off,hyper=off,tonic=off,tower=off,opentelemetry=off");
+    let traces = provider
+        .as_ref()
+        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)).with_filter(ours));
+    tracing_subscriber::registry().with(traces).with(lines.with_filter(filter)).try_init()?;
+    Ok(Telemetry { provider })
+}
+
+fn provider(service: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()
+        .context("--otlp-endpoint cannot be used")?;
+    let resource = Resource::builder().with_service_name(service).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(provider) = &self.provider {
+            // Too late to tell anybody of a failure.
+            let _ = provider.shutdown();
+        }
+    }
+}
+
+/// Makes `span` a child of the caller's, if the request says who that is.
+pub fn continue_trace(span: &Span, headers: &http::HeaderMap) {
+    if let Some(parent) = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()) {
+        continue_from(span, parent);
+    }
+}
+
+/// Makes `span` a child of the span that `traceparent` names.
+pub fn continue_from(span: &Span, traceparent: &str) {
+    let carrier = std::collections::HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    // Fails only where traces are not collected at all.
+    let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
+}
+
+/// The present span as others can continue it; where traces are not collected, what the caller sent is handed on.
+pub fn traceparent(metadata: &tonic::metadata::MetadataMap) -> Option<String> {
+    let context = Span::current().context();
+    if context.span().span_context().is_valid() {
+        let mut carrier = std::collections::HashMap::new();
+        TraceContextPropagator::new().inject_context(&context, &mut carrier);
+        return carrier.remove(TRACEPARENT);
+    }
+    let sent = metadata.get(TRACEPARENT)?.to_str().ok()?;
+    let well_formed = sent.len() == 55
+        && sent.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    well_formed.then(|| sent.to_owned())
+}

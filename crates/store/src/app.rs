@@ -1,0 +1,132 @@
+//! Apps and their revisions.
+
+use prost::Message as _;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use std::sync::Arc;
+use taskplane_domain::app::{App, AppChange, AppSpec};
+use taskplane_domain::name::{AppName, Name, SpaceName};
+use taskplane_domain::uid::AppUid;
+use taskplane_proto::internal::v1 as pb;
+
+use crate::connect::Store;
+use crate::error::{Fault, StoreError};
+use crate::row::{Row, app, app_revision, big};
+use crate::txn::Txn;
+use crate::{event, sql};
+
+impl Store {
+    pub async fn app_get(&self, name: &AppName) -> Result<App, StoreError> {
+        const TEXT: &str = "SELECT a.*, r.spec FROM apps a \
+             LEFT JOIN app_revisions r ON r.app_uid = a.uid AND r.revision = a.revision \
+             WHERE a.space = $1 AND a.name = $2";
+        let row = self
+            .read(sql::one::<app::WithSpec>(self.db(), TEXT, [name.space.as_str().into(), name.app.as_str().into()]))
+            .await?;
+        Ok(row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.try_into()?)
+    }
+
+    /// By name.
+    pub async fn app_list(&self, space: &SpaceName, after: Option<&Name>, limit: u32) -> Result<Vec<App>, StoreError> {
+        const TEXT: &str = "SELECT a.*, r.spec FROM apps a \
+             LEFT JOIN app_revisions r ON r.app_uid = a.uid AND r.revision = a.revision \
+             WHERE a.space = $1 AND a.name > $2 ORDER BY a.name LIMIT $3";
+        let after = after.map(Name::as_str).unwrap_or_default();
+        let values = [space.0.as_str().into(), after.into(), i64::from(limit).into()];
+        let rows = self.read(sql::all::<app::WithSpec>(self.db(), TEXT, values)).await?;
+        rows.into_iter().map(|row| Ok(row.try_into()?)).collect()
+    }
+
+    /// `AlreadyExists` when another push was first, `NotFound` when the Space is gone.
+    pub async fn app_create(&self, change: &AppChange) -> Result<(), StoreError> {
+        let change = Arc::new(change.clone());
+        self.write("app_create", move |txn| {
+            let change = Arc::clone(&change);
+            Box::pin(async move { create(txn, &change).await })
+        })
+        .await
+    }
+
+    pub async fn app_update(&self, change: &AppChange) -> Result<(), StoreError> {
+        let change = Arc::new(change.clone());
+        self.write("app_update", move |txn| {
+            let change = Arc::clone(&change);
+            Box::pin(async move { update(txn, &change).await })
+        })
+        .await
+    }
+
+    /// A revision of an App, as a Task froze it.
+    pub async fn app_spec(&self, app: AppUid, revision: u32) -> Result<AppSpec, StoreError> {
+        let key = (app.0, i64::from(revision));
+        let found = self.read(app_revision::Entity::find_by_id(key).one(self.db())).await?;
+        let named = format!("revision {revision} of app {app}");
+        let row = found.ok_or_else(|| StoreError::NotFound(named.clone()))?;
+        Ok(Row::new("app_revisions", named).decoded::<pb::AppSpec, _>("spec", &row.spec)?)
+    }
+}
+
+async fn create(txn: &Txn, change: &AppChange) -> Result<(), Fault> {
+    let app = &change.app;
+    lock_space(txn, app).await?;
+    let inserted = app::Entity::insert(active(app)).exec_without_returning(&txn.db).await;
+    inserted.map_err(|error| Fault::exists(error, &app.name))?;
+    keep_spec(txn, app).await?;
+    event::append(txn, &change.event).await
+}
+
+fn active(app: &App) -> app::ActiveModel {
+    app::Model::from(app).into()
+}
+
+/// Keeps the Space from being deleted until this transaction is over.
+async fn lock_space(txn: &Txn, app: &App) -> Result<(), Fault> {
+    let text = sql::choose(
+        &txn.db,
+        "SELECT count(*) AS value FROM spaces WHERE uid = $1",
+        "SELECT count(*) AS value FROM (SELECT uid FROM spaces WHERE uid = $1 FOR KEY SHARE) locked",
+    );
+    match sql::number(&txn.db, text, [app.space_uid.0.into()]).await? {
+        Some(1) => Ok(()),
+        _ => Err(StoreError::NotFound(SpaceName(app.name.space.clone()).to_string()).into()),
+    }
+}
+
+async fn keep_spec(txn: &Txn, app: &App) -> Result<(), Fault> {
+    let revision = app_revision::ActiveModel {
+        app_uid: Set(app.uid.0),
+        revision: Set(app.revision.into()),
+        spec: Set(pb::AppSpec::from(&app.spec).encode_to_vec()),
+    };
+    app_revision::Entity::insert(revision).exec_without_returning(&txn.db).await?;
+    Ok(())
+}
+
+async fn update(txn: &Txn, change: &AppChange) -> Result<(), Fault> {
+    let app = &change.app;
+    advance(txn, app).await?;
+    keep_spec(txn, app).await?;
+    event::append(txn, &change.event).await
+}
+
+/// Moves the row from the version before to this one, and holds it until the transaction is over.
+pub(crate) async fn advance(txn: &Txn, app: &App) -> Result<(), Fault> {
+    let cells = app::ActiveModel {
+        revision: Set(app.revision.into()),
+        version: Set(big(app.version)),
+        updated_at: Set(app.updated_at.as_microsecond()),
+        ..Default::default()
+    };
+    let done = app::Entity::update_many()
+        .set(cells)
+        .filter(app::Column::Uid.eq(app.uid.0))
+        .filter(app::Column::Version.eq(big(app.version - 1)))
+        .exec(&txn.db)
+        .await?;
+    if done.rows_affected == 1 {
+        return Ok(());
+    }
+    let name = app.name.to_string();
+    let there = app::Entity::find_by_id(app.uid.0).count(&txn.db).await? > 0;
+    Err(if there { StoreError::Conflict(name) } else { StoreError::NotFound(name) }.into())
+}

@@ -1,0 +1,113 @@
+//! What can go wrong, told apart by what a caller can do about it. SQL never shows in a message.
+
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{0} not found")]
+    NotFound(String),
+    #[error("{0} exists already")]
+    AlreadyExists(String),
+    /// It is not what it was when it was read: read it again and decide again.
+    #[error("{0} changed meanwhile")]
+    Conflict(String),
+    /// It cannot go while others need it.
+    #[error("{name} still has {what}")]
+    InUse { name: String, what: String },
+    /// The idempotency key belongs to another request.
+    #[error("the request id was used before, for another request")]
+    KeyReused,
+    /// The caller holds it no longer: nothing was changed, and nothing it says will be.
+    #[error("held by another session, or by none")]
+    Fenced,
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// The address, the file or the schema is not what this binary can work with; waiting does not help.
+    #[error("the database cannot be used: {0}")]
+    Unusable(String),
+    #[error("cannot connect to the database at {at}")]
+    Unreachable {
+        at: String,
+        #[source]
+        source: BoxError,
+    },
+    /// Try again later. A write may or may not have happened.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] BoxError),
+}
+
+/// A row that makes no sense: which cell of which.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a stored row is inconsistent: {table}.{column} of {row}")]
+pub struct Corrupt {
+    pub table: &'static str,
+    pub column: &'static str,
+    /// Its key.
+    pub row: String,
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+/// Why a transaction came to nothing.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It lost a race that it wins, or loses for good, when it is run again.
+    Again(StoreError),
+    Store(StoreError),
+    Database(DbErr),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Corrupt> for Fault {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Store(corrupt.into())
+    }
+}
+
+impl From<DbErr> for Fault {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Fault {
+    /// A second row under a key that takes one says that somebody was faster: the next try will see who.
+    pub(crate) fn taken(error: DbErr, name: impl ToString) -> Self {
+        match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => Self::Again(StoreError::AlreadyExists(name.to_string())),
+            _ => Self::Database(error),
+        }
+    }
+
+    /// The same where another try would only see the same again.
+    pub(crate) fn exists(error: DbErr, name: impl ToString) -> Self {
+        match Self::taken(error, name) {
+            Self::Again(error) => Self::Store(error),
+            fault => fault,
+        }
+    }
+}
+
+/// Whether the database asks for the whole transaction to be run again: SQLite is busy, PostgreSQL saw a serialization
+/// failure or a deadlock.
+pub(crate) fn is_passing(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))
+    | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("5" | "6" | "261" | "517" | "40001" | "40P01"))
+}

@@ -1,0 +1,209 @@
+//! `tasks`: what a Task is, and who holds it.
+
+use prost::Message as _;
+use sea_orm::ActiveValue::Set;
+use sea_orm::entity::prelude::*;
+use taskplane_domain::name::TaskName;
+use taskplane_domain::task::{Task, Transition};
+use taskplane_domain::uid::{AppUid, Fence, SpaceUid, TaskUid};
+use taskplane_proto::internal::v1 as pb;
+
+use crate::error::Corrupt;
+use crate::row::ending::Ending;
+use crate::row::state::StateCells;
+use crate::row::{Row, big};
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "tasks")]
+pub(crate) struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub uid: Uuid,
+    pub space_uid: Uuid,
+    pub app_uid: Uuid,
+    pub space: String,
+    pub app: String,
+    pub id: i64,
+    pub display_name: String,
+    pub cluster: String,
+    pub job: Option<String>,
+    pub state: String,
+    pub version: i64,
+    pub attempt: i64,
+    pub not_before: Option<i64>,
+    pub run_uid: Option<String>,
+    pub made_at: Option<i64>,
+    pub started_at: Option<i64>,
+    pub cancel_since: Option<i64>,
+    pub finished_at: Option<i64>,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    pub spec: Vec<u8>,
+    pub app_revision: i64,
+    pub space_env_revision: i64,
+    pub trace: Option<String>,
+    pub created_at: i64,
+    pub session_uid: Option<Uuid>,
+    pub fence: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub(crate) enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A new Task, which nobody holds.
+impl From<&Task> for Model {
+    fn from(task: &Task) -> Self {
+        let Task {
+            uid,
+            space_uid,
+            app_uid,
+            name,
+            display_name,
+            state,
+            attempt,
+            spec,
+            app_revision,
+            space_env_revision,
+            job,
+            cluster,
+            version,
+            created_at,
+            trace,
+        } = task;
+        let StateCells { state, not_before, run_uid, made_at, started_at, cancel_since, finished_at, ending } =
+            state.into();
+        let Ending { reason, message, exit_code, signal } = ending;
+        Self {
+            uid: uid.0,
+            space_uid: space_uid.0,
+            app_uid: app_uid.0,
+            space: name.space.to_string(),
+            app: name.app.to_string(),
+            id: big(name.id),
+            display_name: display_name.clone(),
+            cluster: cluster.to_string(),
+            job: job.as_ref().map(ToString::to_string),
+            state,
+            version: big(*version),
+            attempt: (*attempt).into(),
+            not_before,
+            run_uid,
+            made_at,
+            started_at,
+            cancel_since,
+            finished_at,
+            reason,
+            message,
+            exit_code,
+            signal,
+            spec: pb::TaskSpec::from(spec).encode_to_vec(),
+            app_revision: (*app_revision).into(),
+            space_env_revision: (*space_env_revision).into(),
+            trace: trace.clone(),
+            created_at: created_at.as_microsecond(),
+            session_uid: None,
+            fence: 0,
+        }
+    }
+}
+
+impl ActiveModel {
+    /// The cells that a transition may change, and no others.
+    pub(crate) fn changed(step: &Transition) -> Self {
+        let task = step.task();
+        let StateCells { state, not_before, run_uid, made_at, started_at, cancel_since, finished_at, ending } =
+            (&task.state).into();
+        let Ending { reason, message, exit_code, signal } = ending;
+        let mut changed = Self {
+            state: Set(state),
+            version: Set(big(task.version)),
+            attempt: Set(task.attempt.into()),
+            not_before: Set(not_before),
+            run_uid: Set(run_uid),
+            made_at: Set(made_at),
+            started_at: Set(started_at),
+            cancel_since: Set(cancel_since),
+            finished_at: Set(finished_at),
+            reason: Set(reason),
+            message: Set(message),
+            exit_code: Set(exit_code),
+            signal: Set(signal),
+            ..Default::default()
+        };
+        if step.releases() {
+            changed.session_uid = Set(None);
+        }
+        changed
+    }
+}
+
+impl Model {
+    pub(crate) fn fence(&self) -> Result<Fence, Corrupt> {
+        Ok(Fence(Row::new("tasks", self.uid).count("fence", self.fence)?))
+    }
+}
+
+impl TryFrom<Model> for Task {
+    type Error = Corrupt;
+
+    fn try_from(model: Model) -> Result<Self, Corrupt> {
+        let row = Row::new("tasks", model.uid);
+        let Model {
+            uid,
+            space_uid,
+            app_uid,
+            space,
+            app,
+            id,
+            display_name,
+            cluster,
+            job,
+            state,
+            version,
+            attempt,
+            not_before,
+            run_uid,
+            made_at,
+            started_at,
+            cancel_since,
+            finished_at,
+            reason,
+            message,
+            exit_code,
+            signal,
+            spec,
+            app_revision,
+            space_env_revision,
+            trace,
+            created_at,
+            session_uid: _,
+            fence: _,
+        } = model;
+        let ending = Ending { reason, message, exit_code, signal };
+        let cells = StateCells { state, not_before, run_uid, made_at, started_at, cancel_since, finished_at, ending };
+        Ok(Self {
+            uid: TaskUid(uid),
+            space_uid: SpaceUid(space_uid),
+            app_uid: AppUid(app_uid),
+            name: TaskName {
+                space: row.parsed("space", &space)?,
+                app: row.parsed("app", &app)?,
+                id: row.count("id", id)?,
+            },
+            display_name,
+            state: cells.into_state(&row)?,
+            attempt: row.count("attempt", attempt)?,
+            spec: row.decoded::<pb::TaskSpec, _>("spec", &spec)?,
+            app_revision: row.count("app_revision", app_revision)?,
+            space_env_revision: row.count("space_env_revision", space_env_revision)?,
+            job: job.map(|job| row.parsed("job", &job)).transpose()?,
+            cluster: row.parsed("cluster", &cluster)?,
+            version: row.count("version", version)?,
+            created_at: row.time("created_at", created_at)?,
+            trace,
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! Spaces, and the revisions of their environments.
+
+use prost::Message as _;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use std::sync::Arc;
+use taskplane_domain::env::Env;
+use taskplane_domain::name::{Name, SpaceName};
+use taskplane_domain::space::{Space, SpaceChange};
+use taskplane_domain::uid::SpaceUid;
+use taskplane_proto::internal::v1 as pb;
+
+use crate::connect::Store;
+use crate::error::{Fault, StoreError};
+use crate::row::{Row, app, big, key, space, space_env};
+use crate::txn::Txn;
+use crate::{event, sql};
+
+impl Store {
+    pub async fn space_create(&self, change: &SpaceChange) -> Result<(), StoreError> {
+        let change = Arc::new(change.clone());
+        self.write("space_create", move |txn| {
+            let change = Arc::clone(&change);
+            Box::pin(async move { create(txn, &change).await })
+        })
+        .await
+    }
+
+    pub async fn space_get(&self, name: &SpaceName) -> Result<Space, StoreError> {
+        const TEXT: &str = "SELECT s.*, e.env FROM spaces s \
+             LEFT JOIN space_envs e ON e.space_uid = s.uid AND e.revision = s.env_revision WHERE s.name = $1";
+        let row = self.read(sql::one::<space::WithEnv>(self.db(), TEXT, [name.0.as_str().into()])).await?;
+        Ok(row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.try_into()?)
+    }
+
+    /// By name.
+    pub async fn space_list(&self, after: Option<&Name>, limit: u32) -> Result<Vec<Space>, StoreError> {
+        const TEXT: &str = "SELECT s.*, e.env FROM spaces s \
+             LEFT JOIN space_envs e ON e.space_uid = s.uid AND e.revision = s.env_revision \
+             WHERE s.name > $1 ORDER BY s.name LIMIT $2";
+        let after = after.map(Name::as_str).unwrap_or_default();
+        let rows =
+            self.read(sql::all::<space::WithEnv>(self.db(), TEXT, [after.into(), i64::from(limit).into()])).await?;
+        rows.into_iter().map(|row| Ok(row.try_into()?)).collect()
+    }
+
+    pub async fn space_update(&self, change: &SpaceChange) -> Result<(), StoreError> {
+        let change = Arc::new(change.clone());
+        self.write("space_update", move |txn| {
+            let change = Arc::clone(&change);
+            Box::pin(async move { update(txn, &change).await })
+        })
+        .await
+    }
+
+    /// Refused while the Space has Apps.
+    pub async fn space_delete(&self, change: &SpaceChange) -> Result<(), StoreError> {
+        let change = Arc::new(change.clone());
+        self.write("space_delete", move |txn| {
+            let change = Arc::clone(&change);
+            Box::pin(async move { delete(txn, &change).await })
+        })
+        .await
+    }
+
+    /// A revision of a Space's environment, as a Task froze it.
+    pub async fn space_env(&self, space: SpaceUid, revision: u32) -> Result<Env, StoreError> {
+        let key = (space.0, i64::from(revision));
+        let found = self.read(space_env::Entity::find_by_id(key).one(self.db())).await?;
+        let named = format!("revision {revision} of the environment of space {space}");
+        let row = found.ok_or_else(|| StoreError::NotFound(named.clone()))?;
+        Ok(Row::new("space_envs", named).decoded::<pb::EnvSet, _>("env", &row.env)?)
+    }
+}
+
+async fn create(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
+    let space = &change.space;
+    let inserted = space::Entity::insert(active(space)).exec_without_returning(&txn.db).await;
+    inserted.map_err(|error| Fault::exists(error, &space.name))?;
+    keep_env(txn, space).await?;
+    event::append(txn, &change.event).await
+}
+
+fn active(space: &Space) -> space::ActiveModel {
+    space::Model::from(space).into()
+}
+
+/// Settings may change without the environment; then its revision is there already.
+async fn keep_env(txn: &Txn, space: &Space) -> Result<(), Fault> {
+    const TEXT: &str = "INSERT INTO space_envs (space_uid, revision, env) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let env = pb::EnvSet::from(&space.settings.env).encode_to_vec();
+    let values = [space.uid.0.into(), i64::from(space.env_revision).into(), env.into()];
+    sql::execute(&txn.db, TEXT, values).await?;
+    Ok(())
+}
+
+async fn update(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
+    let space = &change.space;
+    let cells = space::ActiveModel {
+        env_revision: Set(space.env_revision.into()),
+        task_retention_count: Set(space.settings.task_retention_count.into()),
+        log_cap: Set(space.settings.log_cap.map(big)),
+        version: Set(big(space.version)),
+        updated_at: Set(space.updated_at.as_microsecond()),
+        ..Default::default()
+    };
+    let done = space::Entity::update_many()
+        .set(cells)
+        .filter(space::Column::Uid.eq(space.uid.0))
+        .filter(space::Column::Version.eq(big(space.version - 1)))
+        .exec(&txn.db)
+        .await?;
+    if done.rows_affected != 1 {
+        return Err(moved(txn, space).await?);
+    }
+    keep_env(txn, space).await?;
+    event::append(txn, &change.event).await
+}
+
+async fn delete(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
+    let space = &change.space;
+    // The row first: whoever makes an App locks it too, so none can slip in while they are counted.
+    let done = space::Entity::delete_many()
+        .filter(space::Column::Uid.eq(space.uid.0))
+        .filter(space::Column::Version.eq(big(space.version - 1)))
+        .exec(&txn.db)
+        .await?;
+    if done.rows_affected != 1 {
+        return Err(moved(txn, space).await?);
+    }
+    let apps = app::Entity::find().filter(app::Column::SpaceUid.eq(space.uid.0)).count(&txn.db).await?;
+    if apps > 0 {
+        let name = space.name.to_string();
+        let what = if apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
+        return Err(StoreError::InUse { name, what }.into());
+    }
+    let envs = space_env::Entity::delete_many().filter(space_env::Column::SpaceUid.eq(space.uid.0));
+    envs.exec(&txn.db).await?;
+    // Keys speak of this uid: nobody can repeat a request to it.
+    let keys = key::Entity::delete_many().filter(key::Column::SpaceUid.eq(space.uid.0));
+    keys.exec(&txn.db).await?;
+    event::append(txn, &change.event).await
+}
+
+/// Why a change to a Space met no row.
+async fn moved(txn: &Txn, space: &Space) -> Result<Fault, Fault> {
+    let there = space::Entity::find_by_id(space.uid.0).count(&txn.db).await? > 0;
+    let name = space.name.to_string();
+    Ok(Fault::Store(if there { StoreError::Conflict(name) } else { StoreError::NotFound(name) }))
+}

@@ -1,0 +1,120 @@
+//! The acceptance of a Task: its number, its row, its event and its idempotency key, or none of them.
+
+use std::sync::Arc;
+
+use sea_orm::ActiveValue::Set;
+use sea_orm::{EntityTrait, PaginatorTrait, SqlErr};
+use taskplane_domain::task::{Birth, Task, Transition};
+
+use crate::connect::Store;
+use crate::error::{Fault, StoreError};
+use crate::row::{app, key, task};
+use crate::txn::Txn;
+use crate::{event, sql};
+
+const METHOD: &str = "RunTask";
+
+/// Whose request it was, and what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    pub principal: String,
+    pub key: String,
+    /// Of the whole request: the same key with another hash is another request.
+    pub hash: [u8; 32],
+}
+
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    pub task: Task,
+    /// The request was accepted before; this is the Task it made then, as it is now.
+    pub repeated: bool,
+}
+
+impl Store {
+    /// `Conflict` when the App has another revision than the one the Task was made from: read it again.
+    pub async fn task_accept(&self, birth: Birth, key: Option<RequestKey>) -> Result<Accepted, StoreError> {
+        let asked = Arc::new((birth, key));
+        self.write("task_accept", move |txn| {
+            let asked = Arc::clone(&asked);
+            Box::pin(async move { accept(txn, &asked.0, asked.1.as_ref()).await })
+        })
+        .await
+    }
+}
+
+async fn accept(txn: &Txn, birth: &Birth, key: Option<&RequestKey>) -> Result<Accepted, Fault> {
+    if let Some(key) = key
+        && let Some(task) = accepted_before(txn, birth.task(), key).await?
+    {
+        return Ok(Accepted { task, repeated: true });
+    }
+    let id = next_id(txn, birth.task()).await?;
+    let step = birth.clone().numbered(id);
+    if let Some(key) = key {
+        keep_key(txn, step.task(), key).await?;
+    }
+    insert(txn, &step).await.map_err(|fault| match (fault, key) {
+        // Its key is forgotten, but what it made has left a trace.
+        (Fault::Again(StoreError::AlreadyExists(_)), Some(_)) => StoreError::KeyReused.into(),
+        (Fault::Again(error), _) => Fault::Store(error),
+        (fault, _) => fault,
+    })?;
+    Ok(Accepted { task: step.into_task(), repeated: false })
+}
+
+async fn accepted_before(txn: &Txn, asked: &Task, key: &RequestKey) -> Result<Option<Task>, Fault> {
+    let id = (asked.space_uid.0, key.principal.clone(), METHOD.to_owned(), key.key.clone());
+    let Some(found) = key::Entity::find_by_id(id).one(&txn.db).await? else { return Ok(None) };
+    if found.request_hash != key.hash {
+        return Err(StoreError::KeyReused.into());
+    }
+    let first = task::Entity::find_by_id(found.task_uid).one(&txn.db).await?;
+    let first = first.ok_or(StoreError::NotFound(found.task_name))?;
+    Ok(Some(first.try_into()?))
+}
+
+/// Takes the next number of the App, and holds the App's row until the transaction is over: numbers are given in order, and
+/// one that comes to nothing is given again.
+async fn next_id(txn: &Txn, asked: &Task) -> Result<u64, Fault> {
+    const TEXT: &str = "UPDATE apps SET next_task_id = next_task_id + 1 WHERE uid = $1 AND revision = $2 \
+         RETURNING next_task_id - 1 AS value";
+    let values = [asked.app_uid.0.into(), i64::from(asked.app_revision).into()];
+    if let Some(id) = sql::number(&txn.db, TEXT, values).await? {
+        return Ok(id.unsigned_abs());
+    }
+    let name = asked.name.app_name().to_string();
+    let there = app::Entity::find_by_id(asked.app_uid.0).count(&txn.db).await? > 0;
+    Err(if there { StoreError::Conflict(name) } else { StoreError::NotFound(name) }.into())
+}
+
+/// Somebody may have kept the same key since it was looked up: then the next try finds it.
+async fn keep_key(txn: &Txn, task: &Task, key: &RequestKey) -> Result<(), Fault> {
+    let row = key::ActiveModel {
+        space_uid: Set(task.space_uid.0),
+        principal: Set(key.principal.clone()),
+        method: Set(METHOD.to_owned()),
+        key: Set(key.key.clone()),
+        request_hash: Set(key.hash.to_vec()),
+        task_uid: Set(task.uid.0),
+        task_name: Set(task.name.to_string()),
+        app_uid: Set(task.app_uid.0),
+        created_at: Set(txn.now().await?.as_microsecond()),
+    };
+    match key::Entity::insert(row).exec_without_returning(&txn.db).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault::taken(error, "the request id")),
+    }
+}
+
+async fn insert(txn: &Txn, step: &Transition) -> Result<(), Fault> {
+    let row = task::ActiveModel::from(task::Model::from(step.task()));
+    match task::Entity::insert(row).exec_without_returning(&txn.db).await {
+        Ok(_) => event::append(txn, step.event()).await,
+        Err(error) => match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => {
+                Err(Fault::Again(StoreError::AlreadyExists(step.task().name.to_string())))
+            }
+            _ => Err(error.into()),
+        },
+    }
+}

@@ -1,0 +1,155 @@
+//! Changes of Tasks.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use taskplane_domain::run::{Fate, Observed};
+use taskplane_domain::task::{Class, Reason, RetryPolicy, RunTask, StateKind, Task, TaskState};
+use taskplane_domain::uid::{Fence, SessionUid, TaskUid};
+use taskplane_store::StoreError;
+use tokio::task::JoinSet;
+
+use crate::kit::{Kit, asked, cancel, run_of};
+
+crate::on_both_engines![
+    every_state_comes_back_as_it_was_written,
+    every_change_is_one_version_and_one_event,
+    of_many_changes_of_one_version_one_is_made,
+    a_change_of_an_unknown_task_finds_nothing,
+    attempts_that_ended_are_kept,
+    a_report_needs_the_session_and_its_fence,
+    a_report_on_an_old_version_is_a_conflict,
+    a_task_that_is_over_is_nobodys,
+];
+
+async fn stored(kit: &Kit, task: &Task) {
+    assert_eq!(&kit.store.task_get_by_uid(task.uid).await.unwrap(), task);
+}
+
+async fn every_state_comes_back_as_it_was_written(kit: Kit) {
+    let (space, app, pending) = kit.the_usual().await;
+    stored(&kit, &pending).await;
+    let made = kit.made(&pending).await;
+    stored(&kit, &made).await;
+    let running = kit.observed(&made, Observed::Started { run: run_of(&made), at: kit.now() }).await;
+    stored(&kit, &running).await;
+    let cancelling = kit.cancelled(&running).await;
+    stored(&kit, &cancelling).await;
+    stored(&kit, &kit.observed(&cancelling, Observed::Over { run: run_of(&made), fate: Fate::NeverStarted }).await)
+        .await;
+    let starting = kit.made(&kit.a_task(&space, &app).await).await;
+    stored(&kit, &kit.cancelled(&starting).await).await;
+    for code in [0, 3] {
+        let running = kit.running(&kit.a_task(&space, &app).await).await;
+        stored(&kit, &kit.observed(&running, kit.end(&running, code)).await).await;
+    }
+    let running = kit.running(&kit.a_task(&space, &app).await).await;
+    let lost = Fate::Lost { message: "nobody saw it".into() };
+    stored(&kit, &kit.observed(&running, Observed::Over { run: run_of(&running), fate: lost }).await).await;
+    let pending = kit.a_task(&space, &app).await;
+    let not_made = Observed::NotMade { reason: Reason::SourceInvalid, message: "no such file".into() };
+    stored(&kit, &kit.observed(&pending, not_made).await).await;
+    stored(&kit, &kit.cancelled(&kit.a_task(&space, &app).await).await).await;
+}
+
+async fn every_change_is_one_version_and_one_event(kit: Kit) {
+    let (_, _, task) = kit.the_usual().await;
+    let running = kit.running(&task).await;
+    let cancelling = kit.cancelled(&running).await;
+    let over = kit.observed(&cancelling, kit.end(&task, 0)).await;
+    assert_eq!(over.version, 5);
+    let events = kit.events("s").await;
+    let told: Vec<_> = events.iter().map(|(_, event)| event).filter(|event| event.uid == task.uid.0).collect();
+    assert_eq!(told.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    let facts: Vec<_> = told.iter().map(|event| event.fact.as_str()).collect();
+    assert_eq!(facts, ["requested", "starting", "started", "cancel-requested", "succeeded"]);
+    // As it was born, with its trace.
+    let step = cancelling.observe(kit.end(&task, 0), kit.now()).unwrap().unwrap();
+    assert_eq!(told[4], step.event());
+    assert_eq!(told[4].trace.as_deref(), Some("00-trace-01"));
+}
+
+async fn of_many_changes_of_one_version_one_is_made(kit: Kit) {
+    let (_, _, task) = kit.the_usual().await;
+    let mut calls = JoinSet::new();
+    for _ in 0..32 {
+        let (store, step) = (kit.store.clone(), cancel(&task, kit.now()));
+        calls.spawn(async move { store.task_commit(&step).await });
+    }
+    let results = calls.join_all().await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    let lost = |result: &&Result<(), StoreError>| matches!(result, Err(StoreError::Conflict(_)));
+    assert_eq!(results.iter().filter(lost).count(), 31);
+    let told = kit.events("s").await.iter().filter(|(_, event)| event.uid == task.uid.0).count();
+    assert_eq!(told, 2);
+}
+
+async fn a_change_of_an_unknown_task_finds_nothing(kit: Kit) {
+    let (space, app, _) = kit.the_usual().await;
+    let task = kit.a_birth(&space, &app).task().clone();
+    let refused = kit.store.task_commit(&cancel(&task, kit.now())).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NotFound(_)));
+}
+
+async fn attempts_that_ended_are_kept(kit: Kit) {
+    let (space, app, _) = kit.the_usual().await;
+    let retry = RetryPolicy::parse(3, Some(Duration::from_secs(60)), vec![Class::User], false).unwrap();
+    let birth = kit.a_birth_as(TaskUid(kit.uid()), &space, &app, RunTask { retry, ..asked(&app) });
+    let task = kit.store.task_accept(birth, None).await.unwrap().task;
+    let running = kit.running(&task).await;
+    let first = running.clone().observe(kit.end(&task, 7), kit.now()).unwrap().unwrap();
+    kit.store.task_commit(&first).await.unwrap();
+    let waiting = kit.store.task_get_by_uid(task.uid).await.unwrap();
+    let TaskState::Pending { not_before: Some(due) } = waiting.state else { panic!("{:?}", waiting.state) };
+    assert_eq!(due.duration_since(kit.now()), SignedDuration::from_secs(60));
+    let running = kit.running(&waiting).await;
+    let second = running.clone().observe(kit.end(&waiting, 0), kit.now()).unwrap().unwrap();
+    kit.store.task_commit(&second).await.unwrap();
+    let attempts = kit.store.task_attempts(task.uid).await.unwrap();
+    assert_eq!(attempts, [first.ended().unwrap().clone(), second.ended().unwrap().clone()]);
+    assert_eq!(kit.store.task_get_by_uid(task.uid).await.unwrap().state.kind(), StateKind::Succeeded);
+}
+
+async fn a_report_needs_the_session_and_its_fence(kit: Kit) {
+    let (_, _, task) = kit.the_usual().await;
+    let session = kit.a_session("e").await;
+    assert_eq!(kit.store.work_claim(session.uid, 10).await.unwrap(), 1);
+    let made = |task: &Task| {
+        let seen = Observed::Made { run: run_of(task) };
+        task.clone().observe(seen, kit.now()).unwrap().unwrap()
+    };
+    for (uid, fence) in [(session.uid, 0), (session.uid, 2), (SessionUid(kit.uid()), 1)] {
+        let refused = kit.store.task_report(&made(&task), uid, Fence(fence)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Fenced));
+    }
+    stored(&kit, &task).await;
+    kit.store.task_report(&made(&task), session.uid, Fence(1)).await.unwrap();
+    let (owner, fence) = kit.store.task_owner(task.uid).await.unwrap().unwrap();
+    assert_eq!((owner, fence), (session, Fence(1)));
+}
+
+async fn a_report_on_an_old_version_is_a_conflict(kit: Kit) {
+    let (_, _, task) = kit.the_usual().await;
+    let session = kit.a_session("e").await;
+    kit.store.work_claim(session.uid, 10).await.unwrap();
+    let made = kit.made(&task).await;
+    let started = Observed::Started { run: run_of(&made), at: kit.now() };
+    let started = made.clone().observe(started, kit.now()).unwrap().unwrap();
+    kit.store.task_commit(&cancel(&made, kit.now())).await.unwrap();
+    let stale = kit.store.task_report(&started, session.uid, Fence(1)).await.unwrap_err();
+    assert!(matches!(stale, StoreError::Conflict(_)));
+}
+
+async fn a_task_that_is_over_is_nobodys(kit: Kit) {
+    let (_, _, task) = kit.the_usual().await;
+    let session = kit.a_session("e").await;
+    kit.store.work_claim(session.uid, 10).await.unwrap();
+    let running = kit.running(&task).await;
+    assert!(kit.store.task_owner(task.uid).await.unwrap().is_some());
+    let step = running.clone().observe(kit.end(&task, 0), kit.now()).unwrap().unwrap();
+    kit.store.task_report(&step, session.uid, Fence(1)).await.unwrap();
+    assert!(kit.store.task_owner(task.uid).await.unwrap().is_none());
+    assert!(kit.store.work_held(session.uid).await.unwrap().is_empty());
+    let late = kit.store.task_report(&step, session.uid, Fence(1)).await.unwrap_err();
+    assert!(matches!(late, StoreError::Fenced));
+}

@@ -1,0 +1,23 @@
+//! Settings of the api.
+
+use std::num::NonZeroU32;
+
+/// Settings of the api.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ApiArgs {
+    /// RunTask calls per second that one Space may make in the long run
+    #[arg(long, env = "TASKPLANE_RUN_TASK_RATE", default_value = "50", value_name = "PER_SECOND")]
+    pub run_task_rate: NonZeroU32,
+    /// RunTask calls that one Space may make at once, beyond the rate
+    #[arg(long, env = "TASKPLANE_RUN_TASK_BURST", default_value = "1000", value_name = "CALLS")]
+    pub run_task_burst: NonZeroU32,
+    /// Largest source archive, in bytes as uploaded
+    #[arg(long, env = "TASKPLANE_SOURCE_MAX_BYTES", default_value = "1073741824", value_name = "BYTES")]
+    pub source_max_bytes: u64,
+    /// Most bytes that a source archive may unpack to
+    #[arg(long, env = "TASKPLANE_SOURCE_MAX_UNPACKED_BYTES", default_value = "4294967296", value_name = "BYTES")]
+    pub source_max_unpacked_bytes: u64,
+    /// Do not describe the API to clients that ask (gRPC reflection)
+    #[arg(long, env = "TASKPLANE_NO_REFLECTION")]
+    pub no_reflection: bool,
+}

@@ -1,0 +1,153 @@
+//! ExecutorControl: the internal port, for executors alone.
+
+use taskplane_domain::invalid::Invalid;
+use taskplane_domain::run::{Observed, RunKey};
+use taskplane_domain::session::{HEARTBEAT, LEASE};
+use taskplane_domain::task::{StateKind, Task};
+use taskplane_domain::uid::{Fence, SessionUid};
+use taskplane_proto::convert::{duration_to_pb, report_from_pb};
+use taskplane_proto::internal::v1 as pb;
+use taskplane_proto::internal::v1::executor_control_server::ExecutorControl;
+use taskplane_store::StoreError;
+use tonic::{Request, Response, Status};
+
+use crate::Api;
+use crate::error::ApiError;
+use crate::sessions::parse_session;
+use crate::tasks::TRIES;
+
+const REPORTS_MAX: usize = 1000;
+
+#[tonic::async_trait]
+impl ExecutorControl for Api {
+    async fn open_session(
+        &self,
+        request: Request<pb::OpenSessionRequest>,
+    ) -> Result<Response<pb::OpenSessionResponse>, Status> {
+        let session = self.session_open(request.into_inner()).await?;
+        Ok(Response::new(pb::OpenSessionResponse {
+            session: session.uid.to_string(),
+            lease: Some(duration_to_pb(LEASE)),
+            heartbeat_interval: Some(duration_to_pb(HEARTBEAT)),
+        }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<pb::HeartbeatRequest>,
+    ) -> Result<Response<pb::HeartbeatResponse>, Status> {
+        self.session_heartbeat(&request.into_inner().session).await.map_err(over)?;
+        Ok(Response::new(pb::HeartbeatResponse {}))
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<pb::CloseSessionRequest>,
+    ) -> Result<Response<pb::CloseSessionResponse>, Status> {
+        self.session_close(&request.into_inner().session).await.map_err(over)?;
+        Ok(Response::new(pb::CloseSessionResponse {}))
+    }
+
+    async fn acquire_work(
+        &self,
+        request: Request<pb::AcquireWorkRequest>,
+    ) -> Result<Response<pb::AcquireWorkResponse>, Status> {
+        let items = self.work_acquire(request.into_inner()).await.map_err(over)?;
+        Ok(Response::new(pb::AcquireWorkResponse { items }))
+    }
+
+    async fn report_runs(
+        &self,
+        request: Request<pb::ReportRunsRequest>,
+    ) -> Result<Response<pb::ReportRunsResponse>, Status> {
+        let pb::ReportRunsRequest { session, reports } = request.into_inner();
+        let session = parse_session(&session)?;
+        if reports.len() > REPORTS_MAX {
+            return Err(ApiError::from(Invalid::one("reports", format!("must be at most {REPORTS_MAX}"))).into());
+        }
+        let mut results = Vec::with_capacity(reports.len());
+        for report in reports {
+            let (key, fence, seen) =
+                report_from_pb(report).map_err(|error| ApiError::from(Invalid::one("reports", error.to_string())))?;
+            let outcome = self.report(session, key, fence, seen).await?;
+            results.push(pb::ReportResult { outcome: outcome as i32 });
+        }
+        self.platform.feed.ring();
+        Ok(Response::new(pb::ReportRunsResponse { results }))
+    }
+}
+
+/// A session that is not known, or no longer open, is over.
+fn over(error: ApiError) -> ApiError {
+    match error {
+        ApiError::Store(StoreError::NotFound(_) | StoreError::Fenced) => ApiError::SessionOver,
+        error => error,
+    }
+}
+
+impl Api {
+    /// Takes one report in. Repeats are fine: the row decides, and says how the executor is to go on.
+    async fn report(
+        &self,
+        session: SessionUid,
+        key: RunKey,
+        fence: Fence,
+        seen: Observed,
+    ) -> Result<pb::ReportOutcome, ApiError> {
+        let store = &self.platform.store;
+        for _ in 0..TRIES {
+            let task = match store.task_get_by_uid(key.task).await {
+                Err(StoreError::NotFound(_)) => return Ok(pb::ReportOutcome::Fenced),
+                task => task?,
+            };
+            if task.attempt != key.attempt {
+                // A later attempt, or none: this one's end is known.
+                return Ok(settled(&seen));
+            }
+            match task.clone().observe(seen.clone(), self.platform.clock.now()) {
+                Err(refused) => {
+                    tracing::info!(task.name = %task.name, %refused, "report refused");
+                    return Ok(pb::ReportOutcome::Fenced);
+                }
+                Ok(None) => return self.known(&task, session, fence, &seen).await,
+                Ok(Some(step)) => match store.task_report(&step, session, fence).await {
+                    Err(StoreError::Conflict(_)) => {}
+                    Err(StoreError::Fenced) => {
+                        tracing::info!(task.name = %task.name, "report fenced");
+                        return Ok(pb::ReportOutcome::Fenced);
+                    }
+                    result => return result.map(|()| pb::ReportOutcome::Accepted).map_err(Into::into),
+                },
+            }
+        }
+        Err(StoreError::Conflict(key.to_string()).into())
+    }
+
+    /// The answer to a report that changes nothing.
+    async fn known(
+        &self,
+        task: &Task,
+        session: SessionUid,
+        fence: Fence,
+        seen: &Observed,
+    ) -> Result<pb::ReportOutcome, ApiError> {
+        if task.state.kind().is_final() {
+            return Ok(settled(seen));
+        }
+        let owner = self.platform.store.task_owner(task.uid).await?;
+        let owned = owner.is_some_and(|(owner, current)| owner.uid == session && current == fence);
+        Ok(match (owned, task.state.kind()) {
+            (false, _) => pb::ReportOutcome::Fenced,
+            (true, StateKind::Cancelling) => pb::ReportOutcome::Cancelling,
+            (true, _) => pb::ReportOutcome::Accepted,
+        })
+    }
+}
+
+/// For an attempt that is over: its end may be told again, but nothing of it may go on.
+fn settled(seen: &Observed) -> pb::ReportOutcome {
+    match seen {
+        Observed::Over { .. } | Observed::NotMade { .. } => pb::ReportOutcome::Accepted,
+        Observed::Made { .. } | Observed::Started { .. } => pb::ReportOutcome::Fenced,
+    }
+}

@@ -1,0 +1,80 @@
+//! What went wrong, as a client hears it. Logged once, here, when it is ours to mend.
+
+use std::time::Duration;
+
+use taskplane_domain::Invalid;
+use taskplane_logs::LogsError;
+use taskplane_proto::details;
+use taskplane_store::StoreError;
+use tonic::{Code, Status};
+
+/// Why a call is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Logs(#[from] LogsError),
+    #[error("{0} changed meanwhile: read it again and repeat with its etag")]
+    EtagMismatch(String),
+    #[error("{0} runs container images, but only executors for uploaded source serve it: push the source instead")]
+    ImagesNotRun(String),
+    #[error("{0} takes no more than a burst of new Tasks at once: try again a little later")]
+    TooManyRequests(String, Duration),
+    #[error("the session is over: open a new one")]
+    SessionOver,
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        let text = error.to_string();
+        match error {
+            ApiError::Invalid(invalid) => details::invalid(&invalid),
+            ApiError::Store(error) => from_store(error, text),
+            ApiError::Logs(error) => unavailable(&error),
+            ApiError::EtagMismatch(_) => details::error(Code::Aborted, "ETAG_MISMATCH", text),
+            ApiError::ImagesNotRun(_) => details::error(Code::FailedPrecondition, "IMAGES_NOT_RUN", text),
+            ApiError::TooManyRequests(_, delay) => {
+                details::retry_later(Code::ResourceExhausted, "RATE_LIMITED", text, delay)
+            }
+            ApiError::SessionOver => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
+        }
+    }
+}
+
+fn from_store(error: StoreError, text: String) -> Status {
+    match error {
+        StoreError::NotFound(_) => details::error(Code::NotFound, "NOT_FOUND", text),
+        StoreError::AlreadyExists(_) => details::error(Code::AlreadyExists, "ALREADY_EXISTS", text),
+        StoreError::Conflict(_) => details::retry_later(Code::Aborted, "CONFLICT", text, Duration::from_millis(50)),
+        StoreError::InUse { .. } => details::error(Code::FailedPrecondition, "IN_USE", text),
+        StoreError::KeyReused => details::error(Code::FailedPrecondition, "REQUEST_ID_REUSED", text),
+        StoreError::Fenced => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
+        StoreError::Unavailable(_) | StoreError::Unreachable { .. } | StoreError::Unusable(_) => unavailable(&error),
+        StoreError::Corrupt(_) => {
+            tracing::error!(%error, "a stored row is inconsistent");
+            details::error(
+                Code::DataLoss,
+                "STORED_ROW_INCONSISTENT",
+                "what is stored is inconsistent: the operator's log says where",
+            )
+        }
+    }
+}
+
+fn unavailable(error: &dyn std::error::Error) -> Status {
+    tracing::warn!(error = chain(error), "storage unavailable");
+    details::retry_later(
+        Code::Unavailable,
+        "STORAGE_UNAVAILABLE",
+        "storage is unavailable at the moment: try again",
+        Duration::from_secs(1),
+    )
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

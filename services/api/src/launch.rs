@@ -1,0 +1,79 @@
+//! What goes to an executor for one attempt, put together from rows that never change.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use taskplane_domain::app::AppSpec;
+use taskplane_domain::env::Env;
+use taskplane_domain::name::SpaceName;
+use taskplane_domain::space::Space;
+use taskplane_domain::task::Task;
+use taskplane_domain::uid::{AppUid, SpaceUid};
+use taskplane_proto::internal::v1 as pb;
+use taskplane_store::{Store, StoreError};
+
+/// Revisions kept at hand; the oldest use goes when there are more.
+const KEPT: usize = 256;
+
+/// Revisions of Apps and of Space environments. A revision never changes, so what is kept is never stale.
+#[derive(Default)]
+pub(crate) struct Specs {
+    apps: Mutex<HashMap<(AppUid, u32), AppSpec>>,
+    envs: Mutex<HashMap<(SpaceUid, u32), Env>>,
+}
+
+fn kept<K: Eq + std::hash::Hash + Copy, V: Clone>(cache: &Mutex<HashMap<K, V>>, key: K) -> Option<V> {
+    cache.lock().ok()?.get(&key).cloned()
+}
+
+fn keep<K: Eq + std::hash::Hash + Copy, V: Clone>(cache: &Mutex<HashMap<K, V>>, key: K, value: &V) {
+    if let Ok(mut cache) = cache.lock() {
+        if cache.len() >= KEPT {
+            cache.clear();
+        }
+        cache.insert(key, value.clone());
+    }
+}
+
+impl Specs {
+    async fn app(&self, store: &Store, app: AppUid, revision: u32) -> Result<AppSpec, StoreError> {
+        if let Some(spec) = kept(&self.apps, (app, revision)) {
+            return Ok(spec);
+        }
+        let spec = store.app_spec(app, revision).await?;
+        keep(&self.apps, (app, revision), &spec);
+        Ok(spec)
+    }
+
+    async fn env(&self, store: &Store, space: SpaceUid, revision: u32) -> Result<Env, StoreError> {
+        if let Some(env) = kept(&self.envs, (space, revision)) {
+            return Ok(env);
+        }
+        let env = store.space_env(space, revision).await?;
+        keep(&self.envs, (space, revision), &env);
+        Ok(env)
+    }
+
+    /// Everything an executor needs to make the present attempt of `task`.
+    pub async fn launch(&self, store: &Store, task: &Task) -> Result<pb::Launch, StoreError> {
+        let AppSpec { source, command: _, env: app_env, resources: _ } =
+            self.app(store, task.app_uid, task.app_revision).await?;
+        let space_env = self.env(store, task.space_uid, task.space_env_revision).await?;
+        let Space { settings, .. } = store.space_get(&SpaceName(task.name.space.clone())).await?;
+        Ok(pb::Launch {
+            space: task.name.space.to_string(),
+            space_uid: task.space_uid.to_string(),
+            app: task.name.app.to_string(),
+            app_uid: task.app_uid.to_string(),
+            task_id: task.name.id,
+            display_name: task.display_name.clone(),
+            app_revision: task.app_revision,
+            source: Some((&source).into()),
+            spec: Some((&task.spec).into()),
+            space_env: Some((&space_env).into()),
+            app_env: Some((&app_env).into()),
+            log_cap_bytes: settings.log_cap.unwrap_or(0),
+            traceparent: task.trace.clone().unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! The api as a running service: its listeners, its services on them, its workers.
+
+use taskplane_logs::Objects;
+use taskplane_platform::Platform;
+use taskplane_proto::PUBLIC_DESCRIPTORS;
+use taskplane_proto::internal::v1::executor_control_server::ExecutorControlServer;
+use taskplane_proto::token::Keyring;
+use taskplane_proto::v1::app_service_server::AppServiceServer;
+use taskplane_proto::v1::event_service_server::EventServiceServer;
+use taskplane_proto::v1::space_service_server::SpaceServiceServer;
+use taskplane_proto::v1::task_service_server::TaskServiceServer;
+use taskplane_runtime::inproc;
+use taskplane_runtime::server::{self, MESSAGE_IN, MESSAGE_OUT};
+use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+
+use crate::args::ApiArgs;
+use crate::live::LogRoutes;
+use crate::{Api, removals};
+
+/// These take as long as their callers like.
+const UNHURRIED: &[&str] = &[
+    "/taskplane.v1.AppService/PushApp",
+    "/taskplane.v1.TaskService/WatchTasks",
+    "/taskplane.v1.TaskService/StreamLogs",
+    "/taskplane.v1.EventService/WatchEvents",
+    "/taskplane.internal.v1.ExecutorControl/AcquireWork",
+];
+
+/// Where the api is reached.
+pub struct Listeners {
+    pub public: TcpListener,
+    /// For executors alone.
+    pub internal: inproc::Incoming,
+}
+
+/// Runs the api until the process is asked to stop, and through the drain.
+pub async fn run(
+    platform: Platform,
+    objects: Objects,
+    keys: Keyring,
+    routes: LogRoutes,
+    listeners: Listeners,
+    args: ApiArgs,
+) -> anyhow::Result<()> {
+    let lifecycle = platform.lifecycle.clone();
+    let api = Api::new(platform, objects, keys, routes, args);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<TaskServiceServer<Api>>().await;
+
+    let Listeners { public, internal } = listeners;
+    let public = TcpIncoming::from(public).with_nodelay(Some(true));
+    let public_routes = public_routes(&api)?.add_service(health_service);
+    let internal_routes = Routes::new(
+        ExecutorControlServer::new(api.clone())
+            .max_decoding_message_size(MESSAGE_OUT)
+            .max_encoding_message_size(MESSAGE_OUT),
+    );
+    lifecycle.spawn("removals", removals::clear(api));
+
+    let leaving = async {
+        lifecycle.soft().cancelled().await;
+        health.set_not_serving::<TaskServiceServer<Api>>().await;
+        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        Ok(())
+    };
+    tokio::try_join!(
+        server::serve(public_routes, public, UNHURRIED, &lifecycle),
+        server::serve(internal_routes, internal, UNHURRIED, &lifecycle),
+        leaving,
+    )?;
+    Ok(())
+}
+
+fn public_routes(api: &Api) -> anyhow::Result<Routes> {
+    macro_rules! bounded {
+        ($server:ident) => {
+            $server::new(api.clone())
+                .max_decoding_message_size(MESSAGE_IN)
+                .max_encoding_message_size(MESSAGE_OUT)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip)
+        };
+    }
+    let mut routes = Routes::new(bounded!(SpaceServiceServer))
+        .add_service(bounded!(AppServiceServer))
+        .add_service(bounded!(TaskServiceServer))
+        .add_service(bounded!(EventServiceServer));
+    if !api.args.no_reflection {
+        // grpcurl and others ask in either version.
+        let builder =
+            || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(PUBLIC_DESCRIPTORS);
+        routes = routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?);
+    }
+    Ok(routes)
+}

@@ -1,0 +1,131 @@
+//! Work for executors: derived from rows at each call, so that nothing is lost when a reply is.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use prost::Message as _;
+use taskplane_bus::{Ring, Topic};
+use taskplane_domain::event::{Event, Fact};
+use taskplane_domain::run::RunKey;
+use taskplane_domain::task::TaskState;
+use taskplane_domain::uid::{SessionUid, TaskUid};
+use taskplane_proto::internal::v1 as pb;
+use taskplane_store::Held;
+use tokio::time::Instant;
+
+use crate::Api;
+use crate::error::ApiError;
+use crate::sessions::parse_session;
+use crate::tasks::cluster;
+
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The bus rings; this finds what it did not ring for.
+const PERIOD: Duration = Duration::from_secs(10);
+/// Most runs handed out in one reply.
+const BATCH: u32 = 64;
+/// Bytes of one reply; the rest follows in the next one.
+const REPLY: usize = 2 << 20;
+
+/// What the caller has in hand already, and whether it knows that it is to cancel it.
+type InHand = HashMap<RunKey, bool>;
+
+impl Api {
+    pub(crate) async fn work_acquire(&self, request: pb::AcquireWorkRequest) -> Result<Vec<pb::WorkItem>, ApiError> {
+        let pb::AcquireWorkRequest { session, capacity, held, wait } = request;
+        let session = parse_session(&session)?;
+        let in_hand: InHand = held.into_iter().filter_map(held_from_pb).collect();
+        let wait = wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default().min(WAIT_MAX);
+        let deadline = Instant::now() + wait;
+        // Listen before looking.
+        let mut rings = self.platform.feed.listen(Topic::tasks());
+        loop {
+            let items = self.work_look(session, capacity.min(BATCH), &in_hand).await?;
+            if !items.is_empty() || self.platform.lifecycle.soft().is_cancelled() {
+                return Ok(items);
+            }
+            let next = self.next_look().await?;
+            let rung = async {
+                loop {
+                    match rings.next().await {
+                        Some(Ring::Event(event)) if !makes_work(&event) => {}
+                        Some(_) => return,
+                        None => std::future::pending().await,
+                    }
+                }
+            };
+            tokio::select! {
+                () = rung => {}
+                () = tokio::time::sleep_until(next.min(deadline)) => {}
+                () = self.platform.lifecycle.soft().cancelled() => return Ok(Vec::new()),
+            }
+            if Instant::now() >= deadline {
+                return self.work_look(session, capacity.min(BATCH), &in_hand).await;
+            }
+        }
+    }
+
+    /// When to look without being rung: when a retry falls due, or after a while.
+    async fn next_look(&self) -> Result<Instant, ApiError> {
+        let cluster = cluster()?;
+        let due = self.platform.store.work_next_due(&cluster).await?;
+        // A claim decides by the database's clock: a little late is better than in vain.
+        let pause = due.map_or(PERIOD, |due| (due + Duration::from_millis(5)).min(PERIOD));
+        Ok(Instant::now() + pause)
+    }
+
+    async fn work_look(
+        &self,
+        session: SessionUid,
+        capacity: u32,
+        in_hand: &InHand,
+    ) -> Result<Vec<pb::WorkItem>, ApiError> {
+        let store = &self.platform.store;
+        let before = self.items(store.work_held(session).await?, in_hand).await?;
+        // Runs of an earlier reply that was lost come first, and count.
+        let launches = before.iter().filter(|item| matches!(item.work, Some(pb::work_item::Work::Launch(_)))).count();
+        let room = capacity.saturating_sub(u32::try_from(launches).unwrap_or(u32::MAX));
+        if room == 0 || store.work_claim(session, room).await? == 0 {
+            return Ok(before);
+        }
+        self.items(store.work_held(session).await?, in_hand).await
+    }
+
+    async fn items(&self, rows: Vec<Held>, in_hand: &InHand) -> Result<Vec<pb::WorkItem>, ApiError> {
+        let (mut items, mut size) = (Vec::new(), 0);
+        for Held { task, fence } in rows {
+            let key = RunKey { task: task.uid, attempt: task.attempt };
+            let work = match (&task.state, in_hand.get(&key)) {
+                (TaskState::Pending { .. }, None) => {
+                    pb::work_item::Work::Launch(self.specs.launch(&self.platform.store, &task).await?)
+                }
+                (TaskState::Cancelling { run, .. }, None | Some(false)) => {
+                    pb::work_item::Work::Cancel(pb::CancelRun { run_uid: run.0.clone() })
+                }
+                _ => continue,
+            };
+            let item = pb::WorkItem {
+                task_uid: task.uid.to_string(),
+                attempt: task.attempt,
+                fence: fence.0,
+                work: Some(work),
+            };
+            size += item.encoded_len();
+            if size > REPLY && !items.is_empty() {
+                break;
+            }
+            items.push(item);
+        }
+        Ok(items)
+    }
+}
+
+/// Other events change nothing about what there is to do.
+fn makes_work(event: &Event) -> bool {
+    matches!(event.fact, Fact::TaskRequested | Fact::TaskRequeued | Fact::TaskAttemptFailed | Fact::TaskCancelRequested)
+}
+
+fn held_from_pb(held: pb::Held) -> Option<(RunKey, bool)> {
+    let pb::Held { task_uid, attempt, cancelling } = held;
+    Some((RunKey { task: TaskUid(task_uid.parse().ok()?), attempt }, cancelling))
+}

@@ -1,0 +1,14 @@
+//! Settings of an executor.
+
+use taskplane_domain::Name;
+
+/// Settings of an executor.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExecutorArgs {
+    /// Name of this executor, the same over restarts; a second one of that name ends the first one's session
+    #[arg(long, env = "TASKPLANE_EXECUTOR_NAME", default_value = "local", value_name = "NAME")]
+    pub executor_name: Name,
+    /// Most Tasks that run here at once
+    #[arg(long, env = "TASKPLANE_CAPACITY", default_value = "64", value_name = "RUNS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub capacity: u32,
+}

@@ -1,0 +1,96 @@
+//! The runs in hand.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use taskplane_domain::run::RunKey;
+use taskplane_domain::uid::Fence;
+use tokio::sync::{Notify, watch};
+
+/// One run in hand, from the moment it is handed out until its end is told and it is forgotten.
+pub(crate) struct Run {
+    pub key: RunKey,
+    pub fence: Fence,
+    /// Rings when there is something to look at.
+    pub bell: Notify,
+    cancelling: AtomicBool,
+    /// True once its log is complete in the archive.
+    pub sealed: watch::Sender<bool>,
+}
+
+impl Run {
+    pub fn cancel(&self) {
+        self.cancelling.store(true, Ordering::SeqCst);
+        self.bell.notify_one();
+    }
+
+    pub fn cancelling(&self) -> bool {
+        self.cancelling.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Registry {
+    runs: Mutex<HashMap<RunKey, Arc<Run>>>,
+    /// Rings when a run is forgotten.
+    freed: Notify,
+}
+
+impl Registry {
+    /// Takes a run in hand. None: it is in hand already.
+    pub fn take(&self, key: RunKey, fence: Fence) -> Option<Arc<Run>> {
+        let mut runs = self.lock();
+        if runs.contains_key(&key) {
+            return None;
+        }
+        let run = Run {
+            key,
+            fence,
+            bell: Notify::new(),
+            cancelling: AtomicBool::new(false),
+            sealed: watch::Sender::new(false),
+        };
+        let run = Arc::new(run);
+        runs.insert(key, Arc::clone(&run));
+        Some(run)
+    }
+
+    pub fn forget(&self, key: &RunKey) {
+        self.lock().remove(key);
+        self.freed.notify_waiters();
+    }
+
+    pub fn find(&self, key: &RunKey) -> Option<Arc<Run>> {
+        self.lock().get(key).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Arc<Run>> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Returns when the number of runs in hand is below `count`.
+    pub async fn below(&self, count: usize) {
+        loop {
+            // Listen before looking.
+            let freed = self.freed.notified();
+            if self.len() < count {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    pub async fn empty(&self) {
+        self.below(1).await;
+    }
+
+    /// No code runs while the lock is held that could leave the map half-changed.
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunKey, Arc<Run>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

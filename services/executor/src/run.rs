@@ -1,0 +1,221 @@
+//! One run, from the order to make it until nothing of it is left and everything is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use taskplane_backend::{BackendError, Observation, Recovered};
+use taskplane_domain::run::{Fate, Observed, RunEnd, RunKey, RunSpec};
+use taskplane_domain::task::Reason;
+use taskplane_domain::uid::{RunUid, SpaceUid};
+use taskplane_logs::LogKey;
+use taskplane_proto::convert::launch_from_pb;
+use taskplane_proto::internal::v1 as pb;
+use taskplane_runtime::{telemetry, worker::jittered};
+use tracing::Instrument as _;
+
+use crate::Executor;
+use crate::registry::Run;
+use crate::reports::Answer;
+
+/// A look at the run without being rung for it.
+const PERIOD: Duration = Duration::from_secs(15);
+const TRIES: u32 = 5;
+const RETRY: Duration = Duration::from_millis(200);
+/// How long the end of a run is held back for its log to be complete. The log goes on beyond that; the end does not wait.
+const SEALING: Duration = Duration::from_secs(5);
+
+impl Executor {
+    pub(crate) async fn drive(self, run: Arc<Run>, launch: pb::Launch) {
+        let span = tracing::info_span!("task.attempt", task.uid = %run.key.task, task.attempt = run.key.attempt);
+        if !launch.traceparent.is_empty() {
+            telemetry::continue_from(&span, &launch.traceparent);
+        }
+        async {
+            match launch_from_pb(run.key, launch) {
+                Ok((spec, cap)) => self.launch(&run, spec, cap).await,
+                Err(error) => self.not_made(&run, Reason::InvalidSpec, error.to_string()).await,
+            }
+            self.registry.forget(&run.key);
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn launch(&self, run: &Arc<Run>, spec: RunSpec, cap: Option<u64>) {
+        let uid = match self.make(&spec).await {
+            Ok(uid) => uid,
+            Err((reason, message)) => return self.not_made(run, reason, message).await,
+        };
+        fail::fail_point!("executor::before_made");
+        let answer = self.reports.tell(run.key, run.fence, Observed::Made { run: uid.clone() }).await;
+        fail::fail_point!("executor::after_made");
+        match answer {
+            Answer::Accepted => {
+                let released = self.platform.backend.release(&run.key).await;
+                fail::fail_point!("executor::after_release");
+                if let Err(error) = released {
+                    tracing::warn!(%error, "a run could not be released");
+                    self.cancel(run.key).await;
+                }
+            }
+            Answer::Cancelling => self.cancel(run.key).await,
+            Answer::Fenced => return self.abandon(run.key).await,
+        }
+        let shipped = self.ship(run, spec.space_uid, cap);
+        let fate = self.follow(run, &uid).await;
+        let mut sealed = run.sealed.subscribe();
+        // An error: the shipper is gone, and so is what was to be waited for.
+        let _ = tokio::time::timeout(SEALING, sealed.wait_for(|sealed| *sealed)).await;
+        fail::fail_point!("executor::before_over");
+        self.reports.tell(run.key, run.fence, Observed::Over { run: uid, fate }).await;
+        fail::fail_point!("executor::after_over");
+        shipped.await;
+        self.remove(run.key).await;
+    }
+
+    /// Makes the run; a backend that is out of order for a moment is asked again.
+    async fn make(&self, spec: &RunSpec) -> Result<RunUid, (Reason, String)> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.platform.backend.ensure(spec).await {
+                Ok(uid) => return Ok(uid),
+                Err(BackendError::NotMade { reason, message }) => return Err((reason, message)),
+                Err(error) if tries == TRIES => return Err((Reason::StartFailed, error.to_string())),
+                Err(error) => tracing::warn!(%error, tries, "no run made, trying again"),
+            }
+            tokio::time::sleep(jittered(RETRY * tries)).await;
+        }
+    }
+
+    async fn not_made(&self, run: &Run, reason: Reason, message: String) {
+        tracing::warn!(reason = reason.as_str(), message, "no run made");
+        self.reports.tell(run.key, run.fence, Observed::NotMade { reason, message }).await;
+    }
+
+    /// Watches the run until it is over, telling of its start and passing on an order to end it.
+    async fn follow(&self, run: &Run, uid: &RunUid) -> Fate {
+        let (mut told, mut cancelled) = (false, false);
+        loop {
+            match self.platform.backend.observe(&run.key).await {
+                Ok(Observation::Over { run: _, fate }) => {
+                    // Its start belongs to its history, also when it was over before anybody looked.
+                    if let (Fate::Ended(RunEnd { started_at: Some(at), .. }), false) = (&fate, told) {
+                        self.reports.tell(run.key, run.fence, Observed::Started { run: uid.clone(), at: *at }).await;
+                    }
+                    return fate;
+                }
+                Ok(Observation::Absent) | Err(BackendError::Absent) => {
+                    return Fate::Lost { message: "the run vanished".to_owned() };
+                }
+                Ok(Observation::Running { run: _, started_at }) if !told => {
+                    told = true;
+                    fail::fail_point!("executor::before_started");
+                    match self
+                        .reports
+                        .tell(run.key, run.fence, Observed::Started { run: uid.clone(), at: started_at })
+                        .await
+                    {
+                        Answer::Accepted => {}
+                        // Fenced: no longer ours, so it must not go on either.
+                        Answer::Cancelling | Answer::Fenced => run.cancel(),
+                    }
+                }
+                Ok(Observation::Running { .. } | Observation::Inert { .. }) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a run could not be looked at");
+                    tokio::time::sleep(jittered(RETRY)).await;
+                }
+            }
+            if run.cancelling() && !cancelled {
+                cancelled = true;
+                self.cancel(run.key).await;
+            }
+            tokio::select! {
+                () = run.bell.notified() => {}
+                () = tokio::time::sleep(jittered(PERIOD)) => {}
+            }
+        }
+    }
+
+    async fn cancel(&self, key: RunKey) {
+        if let Err(error) = self.platform.backend.cancel(&key).await {
+            tracing::warn!(%error, "a run could not be asked to end");
+        }
+    }
+
+    /// Ends a run that is not ours to run, and says nothing of it.
+    async fn abandon(&self, key: RunKey) {
+        self.cancel(key).await;
+        while let Ok(Observation::Inert { .. } | Observation::Running { .. }) =
+            self.platform.backend.observe(&key).await
+        {
+            let bell = self.registry.find(&key);
+            tokio::select! {
+                () = async { match &bell { Some(run) => run.bell.notified().await, None => std::future::pending().await } } => {}
+                () = tokio::time::sleep(jittered(RETRY)) => {}
+            }
+        }
+        self.remove(key).await;
+    }
+
+    async fn remove(&self, key: RunKey) {
+        if let Err(error) = self.platform.backend.remove(&key).await {
+            tracing::warn!(%error, "a run could not be removed");
+        }
+    }
+
+    /// Archives what the run writes, beside everything else. The future returned ends when its log is complete.
+    fn ship(&self, run: &Arc<Run>, space: SpaceUid, cap: Option<u64>) -> impl Future<Output = ()> + use<> {
+        let key = LogKey { space, task: run.key.task, attempt: run.key.attempt };
+        let (executor, shipping) = (self.clone(), Arc::clone(run));
+        let mut sealed = run.sealed.subscribe();
+        self.platform.lifecycle.spawn("log", async move {
+            executor.archive(shipping.key, key, cap).await;
+            shipping.sealed.send_replace(true);
+        });
+        let hard = self.platform.lifecycle.hard().clone();
+        async move {
+            tokio::select! {
+                _ = sealed.wait_for(|sealed| *sealed) => {}
+                () = hard.cancelled() => {}
+            }
+        }
+    }
+
+    async fn archive(&self, run: RunKey, key: LogKey, cap: Option<u64>) {
+        let hard = self.platform.lifecycle.hard().clone();
+        let shipping = async {
+            loop {
+                let writer = self.platform.objects.await_writer(key, cap).await;
+                let output = self.platform.backend.output(&run, writer.archived_to());
+                match writer.ship(output).await {
+                    Ok(_) | Err(BackendError::Absent) => break,
+                    Err(error) => tracing::warn!(%error, "output could not be read, trying again"),
+                }
+                tokio::time::sleep(jittered(RETRY)).await;
+            }
+        };
+        tokio::select! {
+            () = shipping => {}
+            () = hard.cancelled() => {}
+        }
+    }
+
+    /// What earlier incarnations left: told with the session's opening, now archived and forgotten.
+    pub(crate) async fn settle(&self, recovered: Vec<Recovered>) {
+        for Recovered { key, run: _, space, fate } in recovered {
+            if fate == Fate::NeverStarted {
+                // The same attempt may come again at once, and must not find this one.
+                self.remove(key).await;
+            } else {
+                let executor = self.clone();
+                self.platform.lifecycle.spawn("log", async move {
+                    let log = LogKey { space, task: key.task, attempt: key.attempt };
+                    executor.archive(key, log, None).await;
+                    executor.remove(key).await;
+                });
+            }
+        }
+    }
+}

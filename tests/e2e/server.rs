@@ -1,0 +1,146 @@
+//! A standalone process of a test's own, in a directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::client::Client;
+
+/// Nothing that a test waits for takes longer, or it never comes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Server {
+    child: Child,
+    pub dir: Arc<TempDir>,
+    pub address: String,
+}
+
+/// How a server is started; the default is the product's own, but for a short grace.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// As `TASKPLANE_FAILPOINTS` has them.
+    pub failpoints: Option<String>,
+    pub args: Vec<String>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    pub async fn start_with(options: Options) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), options).await
+    }
+
+    async fn start_in(dir: Arc<TempDir>, options: Options) -> Self {
+        let address_file = dir.path().join("address");
+        let _ = std::fs::remove_file(&address_file);
+        let log = std::fs::File::options().create(true).append(true).open(dir.path().join("server.log")).unwrap();
+        let mut command = Command::new(binary("taskplane-standalone"));
+        command
+            .args(["--listen", "127.0.0.1:0", "--grace", "0.5"])
+            .arg("--data-dir")
+            .arg(dir.path().join("data"))
+            .arg("--address-file")
+            .arg(&address_file)
+            .args(&options.args)
+            .env("CANARY_OF_THE_SERVER", "must not be seen by Tasks")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        if let Some(points) = &options.failpoints {
+            command.env("TASKPLANE_FAILPOINTS", points);
+        }
+        let mut child = command.spawn().unwrap();
+        let address = within(async {
+            loop {
+                if let Ok(address) = std::fs::read_to_string(&address_file) {
+                    return address.trim().to_owned();
+                }
+                if let Some(status) = child.try_wait().unwrap() {
+                    panic!(
+                        "the server ended with {status}: {}",
+                        std::fs::read_to_string(dir.path().join("server.log")).unwrap()
+                    );
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        Self { child, dir, address }
+    }
+
+    /// As a crash, or the kernel, ends a process.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop, and returns whether it went well.
+    pub async fn stop(&mut self) -> bool {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        self.ended().await.success()
+    }
+
+    /// Waits until it has ended by itself, as at a failpoint.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
+        within(async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    }
+
+    /// The same data under a new process.
+    pub async fn restarted(mut self, options: Options) -> Self {
+        self.kill();
+        let dir = Arc::clone(&self.dir);
+        drop(self);
+        Self::start_in(dir, options).await
+    }
+
+    pub fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect_lazy()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.channel())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default();
+            eprintln!("--- log of the server\n{log}---");
+        }
+    }
+}
+
+/// What `make` built beside the tests.
+pub fn binary(name: &str) -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    let path = here.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(path.is_file(), "{} is not built: run the tests with `make test`", path.display());
+    path
+}
+
+/// Fails rather than waits for ever.
+pub async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("in time")
+}
