@@ -101,7 +101,17 @@ async fn a_list_and_a_watch_from_its_token_join_without_a_gap() {
     let client = server.client();
     client.app(&[("a", "")]).await;
     let request = pb::ListEventsRequest { parent: "spaces/s".into(), page_size: 500, page_token: String::new() };
-    let page = client.events.clone().list_events(request).await.unwrap().into_inner();
+    let page = within(async {
+        loop {
+            // Events come into the feed a little behind what they tell of.
+            let page = client.events.clone().list_events(request.clone()).await.unwrap().into_inner();
+            if page.events.iter().any(|event| event.fact == "pushed") {
+                return page;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     let run = client.run("true").await;
     client.over(&run.name).await;
     within(async {

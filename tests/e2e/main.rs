@@ -1,12 +1,24 @@
 //! The product as its users meet it: a real standalone process, reached through gRPC and the command line alone.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+#![expect(clippy::disallowed_methods, reason = "the rules of a service: nothing here is one")]
 
 mod accept;
+mod bad_input;
+mod bad_wire;
+mod bounds;
 mod cancel;
 mod client;
+mod command_line;
+mod command_line_tasks;
 mod crash;
 mod feed;
+mod idle;
+mod listening;
 mod logs;
 mod outcomes;
 mod push;
+mod raw;
+mod reflection;
 mod server;
+mod terminal;
+mod unharmed;

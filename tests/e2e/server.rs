@@ -43,8 +43,11 @@ impl Server {
         let _ = std::fs::remove_file(&address_file);
         let log = std::fs::File::options().create(true).append(true).open(dir.path().join("server.log")).unwrap();
         let mut command = Command::new(binary("taskplane-standalone"));
+        if !options.args.iter().any(|arg| arg == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command
-            .args(["--listen", "127.0.0.1:0", "--grace", "0.5"])
+            .args(["--grace", "0.5"])
             .arg("--data-dir")
             .arg(dir.path().join("data"))
             .arg("--address-file")
@@ -119,6 +122,15 @@ impl Server {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// All that it has logged, over all its lives.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("server.log")).unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

@@ -47,8 +47,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Which run to look at next. A hint: it may repeat itself, and may be lost.
     fn changes(&self) -> BoxStream<'static, RunKey>;
 
-    /// Everything the run wrote from `offset` on, as it comes; ends when the run is over and all was read.
-    fn output(&self, run: &RunKey, offset: u64) -> BoxStream<'static, Result<LogRecord, BackendError>>;
+    /// Everything the run wrote from `offset` on. When following as it comes, until the run is over and all was read; else
+    /// what is there.
+    fn output(&self, run: &RunKey, offset: u64, follow: bool) -> BoxStream<'static, Result<LogRecord, BackendError>>;
 
     /// Ends everything that runs, within the grace: the process is about to go.
     async fn shutdown(&self);

@@ -109,7 +109,7 @@ fn execute(screen: Screen, cli: Cli, typed: Stored) -> Result<(), Failure> {
 fn refuse(screen: &Screen, error: &clap::Error) -> Result<(), Failure> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => screen.print(&error.render().to_string()),
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             Err(Failure::Usage(format!("which command? `{} --help` lists them", screen.program)))
         }
         _ => Err(Failure::Usage(usage_line(&error.render().to_string(), screen.program))),

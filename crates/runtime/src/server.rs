@@ -26,6 +26,9 @@ pub const MESSAGE_IN: usize = 1 << 20;
 pub const MESSAGE_OUT: usize = 4 << 20;
 
 const STREAMS_PER_CONNECTION: u32 = 100;
+/// All that a caller hears of a failure that is ours.
+pub const OUR_FAULT: &str = "internal error";
+
 /// How long a call may take that does not say so itself.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -75,7 +78,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> http::Response<Body> {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("");
     tracing::error!(panic = text, "a handler panicked");
-    Status::internal("internal error").into_http()
+    Status::internal(OUR_FAULT).into_http()
 }
 
 /// Ends calls at the deadline they bring, or at ours, with the code that says so; and answers for handlers that panic.
@@ -112,6 +115,9 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        if let Some(refusal) = not_grpc(&request) {
+            return Box::pin(async move { Ok(refusal) });
+        }
         // Taken off the request: tonic would answer CANCELLED where DEADLINE_EXCEEDED is meant.
         let asked = request.headers_mut().remove("grpc-timeout").and_then(|value| parse_timeout(value.to_str().ok()?));
         let unhurried = self.unhurried.contains(&request.uri().path());
@@ -119,17 +125,53 @@ where
         let call = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         let call = async move { call.await.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()))) };
         Box::pin(async move {
-            match limit {
+            let late = || Status::new(Code::DeadlineExceeded, "the call took longer than its deadline").into_http();
+            let answer = match limit {
                 None => call.await,
-                Some(limit) => match tokio::time::timeout(limit, call).await {
-                    Ok(response) => response,
-                    Err(_) => {
-                        Ok(Status::new(Code::DeadlineExceeded, "the call took longer than its deadline").into_http())
-                    }
-                },
-            }
+                // Over before it began: nothing of it is done.
+                Some(limit) if limit.is_zero() => Ok(late()),
+                Some(limit) => tokio::time::timeout(limit, call).await.unwrap_or_else(|_| Ok(late())),
+            };
+            answer.map(blamed_rightly)
         })
     }
+}
+
+/// What is no gRPC call at all gets the answer that HTTP has for it.
+fn not_grpc<B>(request: &http::Request<B>) -> Option<http::Response<Body>> {
+    let plain = |status| {
+        let mut response = http::Response::new(Body::empty());
+        *response.status_mut() = status;
+        Some(response)
+    };
+    let content_type =
+        request.headers().get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let rest = content_type.strip_prefix(b"application/grpc");
+    match rest.and_then(|rest| rest.first()) {
+        _ if request.method() != http::Method::POST => plain(http::StatusCode::METHOD_NOT_ALLOWED),
+        None if rest.is_some() => None,
+        Some(b'+' | b';') => None,
+        _ => plain(http::StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    }
+}
+
+/// tonic says INTERNAL of messages that it cannot read, and OUT_OF_RANGE of those that are too large. Both are the caller's.
+fn blamed_rightly(mut response: http::Response<Body>) -> http::Response<Body> {
+    const STATUS: &str = "grpc-status";
+    let headers = response.headers();
+    let is = |code: Code| {
+        headers.get(STATUS).is_some_and(|status| status.as_bytes() == (code as i32).to_string().as_bytes())
+    };
+    let message = headers.get("grpc-message").map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let right = if is(Code::Internal) && message != OUR_FAULT.replace(' ', "%20").as_bytes() {
+        Code::InvalidArgument
+    } else if is(Code::OutOfRange) && message.starts_with(b"Error") {
+        Code::ResourceExhausted
+    } else {
+        return response;
+    };
+    response.headers_mut().insert(STATUS, http::HeaderValue::from(right as i32));
+    response
 }
 
 /// The gRPC wire form: up to eight digits and a unit.

@@ -25,10 +25,10 @@ impl LogRoutes {
 
 impl Api {
     /// What an attempt writes behind `offset`, while its executor has it. None: look into the archive.
-    pub(crate) async fn live(&self, key: RunKey, offset: u64) -> Option<Streaming<pb::TailLogsResponse>> {
+    pub(crate) async fn live(&self, key: RunKey, offset: u64, follow: bool) -> Option<Streaming<pb::TailLogsResponse>> {
         let (session, _) = self.platform.store.task_owner(key.task).await.ok()??;
         let channel = self.routes.known.get(&session.logs_address?)?.clone();
-        let request = pb::TailLogsRequest { task_uid: key.task.to_string(), attempt: key.attempt, offset };
+        let request = pb::TailLogsRequest { task_uid: key.task.to_string(), attempt: key.attempt, offset, follow };
         let response = ExecutorLogsClient::new(channel)
             .max_decoding_message_size(taskplane_runtime::server::MESSAGE_OUT)
             .tail_logs(request)

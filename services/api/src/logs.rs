@@ -1,5 +1,6 @@
 //! StreamLogs: what a Task wrote, archived and live as one, attempt after attempt.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -81,7 +82,10 @@ impl Api {
             let mut number = first;
             loop {
                 let lines = if number == first { lines } else { Lines { tail: None, offset: 0, ..lines } };
-                let mut records = pin!(self.clone().attempt_records(&task, number, lines));
+                let mut records = match lines.tail {
+                    Some(tail) => self.clone().last_records(task.clone(), number, lines, tail).boxed(),
+                    None => self.clone().attempt_records(&task, number, lines).boxed(),
+                };
                 while let Some(record) = records.next().await {
                     let record = record?;
                     if lines.since.is_none_or(|since| record.time >= since) {
@@ -129,9 +133,6 @@ impl Api {
             let stop = self.platform.lifecycle.soft().clone();
             let mut rings = self.platform.feed.listen(topic);
             let mut offset = lines.offset;
-            if let Some(tail) = lines.tail {
-                offset = offset.max(reader.tail_offset(tail).await.map_err(ApiError::from)?);
-            }
             if let Some(since) = lines.since {
                 offset = offset.max(reader.since_offset(since).await.map_err(ApiError::from)?);
             }
@@ -145,11 +146,11 @@ impl Api {
                     offset = record.end();
                     yield record;
                 }
-                if complete || !lines.follow {
+                if complete {
                     break;
                 }
                 let mut lived = false;
-                if let Some(mut live) = self.live(key, offset).await {
+                if let Some(mut live) = self.live(key, offset, lines.follow).await {
                     loop {
                         let message = tokio::select! {
                             () = stop.cancelled() => Err(going_away()),
@@ -167,7 +168,8 @@ impl Api {
                     }
                 }
                 let over = self.still_there(key.task).await?.is_none_or(|task| is_over(&task, number));
-                if over && tries == 0 {
+                // Over, and never sealed: its executor is gone. Or not over, and nobody waits for more.
+                if (over && tries == 0) || (!over && !lines.follow) {
                     break;
                 }
                 tries -= u32::from(over);
@@ -179,6 +181,41 @@ impl Api {
                 };
                 if stopping {
                     Err(going_away())?;
+                }
+            }
+        }
+    }
+
+    /// The last lines of what is there, in the archive and behind it; and when following, all that comes then.
+    fn last_records(
+        self,
+        task: Task,
+        number: u32,
+        lines: Lines,
+        tail: usize,
+    ) -> impl Stream<Item = Result<LogRecord, Status>> + Send + 'static {
+        try_stream! {
+            let reader = self.objects.reader(LogKey { space: task.space_uid, task: task.uid, attempt: number });
+            let archived = reader.tail_offset(tail).await.map_err(ApiError::from)?;
+            let mut reached = lines.offset.max(archived);
+            let mut last = VecDeque::new();
+            let there = Lines { follow: false, offset: reached, ..lines };
+            let mut records = pin!(self.clone().attempt_records(&task, number, there));
+            while let Some(record) = records.next().await {
+                let record: LogRecord = record?;
+                reached = record.end();
+                last.push_back(record);
+                while count_lines(&last) > tail {
+                    last.pop_front();
+                }
+            }
+            for record in last {
+                yield record;
+            }
+            if lines.follow {
+                let mut records = pin!(self.attempt_records(&task, number, Lines { offset: reached, ..lines }));
+                while let Some(record) = records.next().await {
+                    yield record?;
                 }
             }
         }
@@ -221,6 +258,13 @@ fn last_begun(task: &Task) -> u32 {
         TaskState::Pending { .. } => task.attempt - 1,
         _ => task.attempt,
     }
+}
+
+/// A piece that does not end its line counts with the piece that does; the last one counts by itself.
+fn count_lines(records: &VecDeque<LogRecord>) -> usize {
+    let ends = |record: &LogRecord| record.content.last() == Some(&b'\n');
+    let whole = records.iter().filter(|record| ends(record)).count();
+    whole + usize::from(records.back().is_some_and(|record| !ends(record)))
 }
 
 fn is_over(task: &Task, number: u32) -> bool {

@@ -13,6 +13,7 @@ use taskplane_runtime::inproc;
 use taskplane_runtime::server::{self, MESSAGE_IN, MESSAGE_OUT};
 use tokio::net::TcpListener;
 use tonic::codec::CompressionEncoding;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 
@@ -47,7 +48,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let lifecycle = platform.lifecycle.clone();
     let api = Api::new(platform, objects, keys, routes, args);
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (mut health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<TaskServiceServer<Api>>().await;
 
     let Listeners { public, internal } = listeners;
@@ -64,6 +65,9 @@ pub async fn run(
         lifecycle.soft().cancelled().await;
         health.set_not_serving::<TaskServiceServer<Api>>().await;
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        // Its watchers have been told, and need not keep the server from going.
+        health.clear_service_status(<TaskServiceServer<Api> as NamedService>::NAME).await;
+        health.clear_service_status("").await;
         Ok(())
     };
     tokio::try_join!(
@@ -90,8 +94,12 @@ fn public_routes(api: &Api) -> anyhow::Result<Routes> {
         .add_service(bounded!(EventServiceServer));
     if !api.args.no_reflection {
         // grpcurl and others ask in either version.
-        let builder =
-            || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(PUBLIC_DESCRIPTORS);
+        let builder = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(PUBLIC_DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        };
         routes = routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?);
     }
     Ok(routes)

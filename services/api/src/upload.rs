@@ -7,6 +7,7 @@ use bytes::Bytes;
 use taskplane_domain::Invalid;
 use taskplane_domain::app::SourceArchive;
 use taskplane_proto::v1 as pb;
+use taskplane_runtime::server::OUR_FAULT;
 use taskplane_source::{Limits, SourceError, Summary, check};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -53,7 +54,7 @@ impl Api {
             }
         }
         drop(chunks);
-        let judged = judged.await.map_err(|_| Status::internal("internal error"))?;
+        let judged = judged.await.map_err(|_| Status::internal(OUR_FAULT))?;
         if let Some(status) = broken {
             return Err(status);
         }

@@ -188,7 +188,7 @@ impl Executor {
         let shipping = async {
             loop {
                 let writer = self.platform.objects.await_writer(key, cap).await;
-                let output = self.platform.backend.output(&run, writer.archived_to());
+                let output = self.platform.backend.output(&run, writer.archived_to(), true);
                 match writer.ship(output).await {
                     Ok(_) | Err(BackendError::Absent) => break,
                     Err(error) => tracing::warn!(%error, "output could not be read, trying again"),

@@ -153,9 +153,9 @@ impl Backend for LocalBackend {
         BroadcastStream::new(self.house.listen()).filter_map(|change| async move { change.ok() }).boxed()
     }
 
-    fn output(&self, run: &RunKey, offset: u64) -> BoxStream<'static, Result<LogRecord, BackendError>> {
+    fn output(&self, run: &RunKey, offset: u64, follow: bool) -> BoxStream<'static, Result<LogRecord, BackendError>> {
         match self.find(run) {
-            Ok(run) => output::follow(run, offset),
+            Ok(run) => output::read(run, offset, follow),
             Err(error) => stream::once(async { Err(error) }).boxed(),
         }
     }

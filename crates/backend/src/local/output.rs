@@ -17,8 +17,8 @@ use crate::{BackendError, record};
 
 const READ: usize = 256 * 1024;
 
-/// Everything from `offset` on, line by line; ends when the run is over and all was read.
-pub(super) fn follow(run: Arc<Run>, offset: u64) -> BoxStream<'static, Result<LogRecord, BackendError>> {
+/// Everything from `offset` on, line by line. When following it ends when the run is over and all was read.
+pub(super) fn read(run: Arc<Run>, offset: u64, follow: bool) -> BoxStream<'static, Result<LogRecord, BackendError>> {
     let reader = Reader {
         phase: run.phase.subscribe(),
         run,
@@ -26,6 +26,7 @@ pub(super) fn follow(run: Arc<Run>, offset: u64) -> BoxStream<'static, Result<Lo
         bytes: BytesMut::new(),
         at: 0,
         from: offset,
+        follow,
         lines: VecDeque::new(),
     };
     let step = |reader: Option<Reader>| async move {
@@ -50,6 +51,7 @@ struct Reader {
     at: u64,
     /// Nothing before this is told.
     from: u64,
+    follow: bool,
     lines: VecDeque<LogRecord>,
 }
 
@@ -68,7 +70,7 @@ impl Reader {
             if self.read_on().await? > 0 {
                 continue;
             }
-            if is_over || self.phase.changed().await.is_err() {
+            if is_over || !self.follow || self.phase.changed().await.is_err() {
                 return Ok(None);
             }
         }

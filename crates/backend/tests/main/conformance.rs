@@ -60,7 +60,7 @@ pub async fn run(backend: &dyn Backend, spec: &RunSpec) -> RunEnd {
 pub async fn output(backend: &dyn Backend, key: &RunKey, offset: u64) -> Vec<(LogStream, Vec<u8>)> {
     let read = async {
         let mut at = offset;
-        let mut records = backend.output(key, offset);
+        let mut records = backend.output(key, offset, true);
         let mut seen = Vec::new();
         while let Some(record) = records.next().await {
             let record = record.unwrap();
@@ -81,7 +81,7 @@ pub async fn text(backend: &dyn Backend, key: &RunKey) -> String {
 /// Waits until the run has written `wanted`.
 pub async fn until_written(backend: &dyn Backend, key: &RunKey, wanted: &str) {
     let read = async {
-        let (mut records, mut seen) = (backend.output(key, 0), Vec::new());
+        let (mut records, mut seen) = (backend.output(key, 0, true), Vec::new());
         while !String::from_utf8_lossy(&seen).contains(wanted) {
             seen.extend_from_slice(&records.next().await.expect("it is written before the end").unwrap().content);
         }
@@ -94,7 +94,7 @@ pub async fn an_unknown_run_is_absent_and_takes_no_orders(backend: &dyn Backend,
     assert_eq!(backend.observe(&key).await.unwrap(), Observation::Absent);
     assert!(matches!(backend.release(&key).await, Err(BackendError::Absent)));
     assert!(matches!(backend.cancel(&key).await, Err(BackendError::Absent)));
-    assert!(matches!(backend.output(&key, 0).next().await, Some(Err(BackendError::Absent))));
+    assert!(matches!(backend.output(&key, 0, true).next().await, Some(Err(BackendError::Absent))));
     backend.remove(&key).await.unwrap();
 }
 

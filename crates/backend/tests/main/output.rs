@@ -47,7 +47,7 @@ async fn five_megabytes_come_through_and_can_be_read_from_the_middle() {
 async fn a_line_without_its_end_is_seen_at_once() {
     let kit = Kit::new();
     let key = start(kit.backend(), &kit.spec("printf 'half'; sleep 1000")).await;
-    let first = kit.backend().output(&key, 0).next().await.unwrap().unwrap();
+    let first = kit.backend().output(&key, 0, true).next().await.unwrap().unwrap();
     assert_eq!((first.offset, &first.content[..]), (0, &b"half"[..]));
     kit.backend().cancel(&key).await.unwrap();
     until_ended(kit.backend(), &key).await;

@@ -23,7 +23,7 @@ pub struct RunTaskArgs {
     /// End the command when it runs longer, for example 90s or 1h30m
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub timeout: Option<Duration>,
-    /// A label, to find the Task by
+    /// A label of the Task
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = value::pair)]
     pub labels: Vec<(String, String)>,
     #[command(flatten)]

@@ -19,13 +19,11 @@ pub fn timestamp_to_pb(time: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds, nanos }
 }
 
-/// None when it is no point in time that can be written down.
+/// None when it is no point in time between the years 1 and 9999, which is what the format allows.
 pub fn timestamp_from_pb(time: &prost_types::Timestamp) -> Option<Timestamp> {
-    (0..1_000_000_000)
-        .contains(&time.nanos)
-        .then(|| Timestamp::new(time.seconds, time.nanos).ok())
-        .flatten()
-        .map(micros)
+    const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    let fine = YEARS.contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
+    if fine { Timestamp::new(time.seconds, time.nanos).ok().map(micros) } else { None }
 }
 
 pub fn duration_to_pb(duration: Duration) -> prost_types::Duration {
