@@ -12,6 +12,7 @@ pub mod log;
 pub mod name;
 pub mod quantity;
 pub mod run;
+pub mod schedule;
 pub mod session;
 pub mod space;
 pub mod task;
