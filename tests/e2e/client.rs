@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use taskplane_proto::v1::app_service_client::AppServiceClient;
 use taskplane_proto::v1::event_service_client::EventServiceClient;
+use taskplane_proto::v1::job_service_client::JobServiceClient;
 use taskplane_proto::v1::push_app_request::Part;
 use taskplane_proto::v1::space_service_client::SpaceServiceClient;
 use taskplane_proto::v1::task_service_client::TaskServiceClient;
@@ -23,6 +24,7 @@ pub struct Client {
     pub apps: AppServiceClient<Channel>,
     pub tasks: TaskServiceClient<Channel>,
     pub events: EventServiceClient<Channel>,
+    pub jobs: JobServiceClient<Channel>,
 }
 
 impl Client {
@@ -31,7 +33,8 @@ impl Client {
             spaces: SpaceServiceClient::new(channel.clone()),
             apps: AppServiceClient::new(channel.clone()),
             tasks: TaskServiceClient::new(channel.clone()),
-            events: EventServiceClient::new(channel),
+            events: EventServiceClient::new(channel.clone()),
+            jobs: JobServiceClient::new(channel),
         }
     }
 

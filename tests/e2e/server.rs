@@ -26,6 +26,8 @@ pub struct Server {
 pub struct Options {
     /// As `TASKPLANE_FAILPOINTS` has them.
     pub failpoints: Option<String>,
+    /// How far ahead of the real time it lives.
+    pub ahead: Duration,
     pub args: Vec<String>,
 }
 
@@ -38,45 +40,34 @@ impl Server {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), options).await
     }
 
-    async fn start_in(dir: Arc<TempDir>, options: Options) -> Self {
-        let address_file = dir.path().join("address");
-        let _ = std::fs::remove_file(&address_file);
-        let log = std::fs::File::options().create(true).append(true).open(dir.path().join("server.log")).unwrap();
-        let mut command = Command::new(binary("taskplane-standalone"));
-        if !options.args.iter().any(|arg| arg == "--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
-        }
-        command
-            .args(["--grace", "0.5"])
-            .arg("--data-dir")
-            .arg(dir.path().join("data"))
-            .arg("--address-file")
-            .arg(&address_file)
-            .args(&options.args)
-            .env("CANARY_OF_THE_SERVER", "must not be seen by Tasks")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        if let Some(points) = &options.failpoints {
-            command.env("TASKPLANE_FAILPOINTS", points);
-        }
-        let mut child = command.spawn().unwrap();
+    pub async fn start_in(dir: Arc<TempDir>, options: Options) -> Self {
+        let (mut child, address_file) = spawn(&dir, &options);
         let address = within(async {
             loop {
                 if let Ok(address) = std::fs::read_to_string(&address_file) {
                     return address.trim().to_owned();
                 }
                 if let Some(status) = child.try_wait().unwrap() {
-                    panic!(
-                        "the server ended with {status}: {}",
-                        std::fs::read_to_string(dir.path().join("server.log")).unwrap()
-                    );
+                    let log = std::fs::read_to_string(dir.path().join("server.log")).unwrap();
+                    panic!("the server ended with {status}: {log}");
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
         .await;
         Self { child, dir, address }
+    }
+
+    /// A new process on the same data, that dies at a failpoint whether it is ready by then or not.
+    pub async fn killed_by(mut self, options: Options) {
+        self.kill();
+        let (mut child, _) = spawn(&self.dir, &options);
+        within(async {
+            while child.try_wait().unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
     }
 
     /// As a crash, or the kernel, ends a process.
@@ -132,6 +123,32 @@ impl Server {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+}
+
+fn spawn(dir: &TempDir, options: &Options) -> (Child, PathBuf) {
+    let address_file = dir.path().join("address");
+    let _ = std::fs::remove_file(&address_file);
+    let log = std::fs::File::options().create(true).append(true).open(dir.path().join("server.log")).unwrap();
+    let mut command = Command::new(binary("taskplane-standalone"));
+    if !options.args.iter().any(|arg| arg == "--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command
+        .args(["--grace", "0.5"])
+        .arg("--data-dir")
+        .arg(dir.path().join("data"))
+        .arg("--address-file")
+        .arg(&address_file)
+        .args(&options.args)
+        .env("CANARY_OF_THE_SERVER", "must not be seen by Tasks")
+        .env("TASKPLANE_CLOCK_AHEAD_MICROS", options.ahead.as_micros().to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    if let Some(points) = &options.failpoints {
+        command.env("TASKPLANE_FAILPOINTS", points);
+    }
+    (command.spawn().unwrap(), address_file)
 }
 
 impl Drop for Server {

@@ -21,7 +21,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("platform", &["domain", "store", "bus", "runtime"]),
     ("api", &["domain", "proto", "store", "bus", "logs", "source", "runtime", "platform"]),
     ("executor", &["domain", "proto", "backend", "logs", "runtime"]),
-    ("standalone", &["api", "executor", "backend", "bus", "logs", "proto", "store", "runtime", "platform"]),
+    ("scheduler", &["domain", "bus", "platform", "runtime"]),
+    ("reaper", &["domain", "bus", "logs", "platform", "runtime"]),
+    (
+        "standalone",
+        &[
+            "api",
+            "executor",
+            "scheduler",
+            "reaper",
+            "backend",
+            "bus",
+            "domain",
+            "logs",
+            "proto",
+            "store",
+            "runtime",
+            "platform",
+        ],
+    ),
     ("cli", &["proto"]),
     ("tests", &[]),
 ];
@@ -54,7 +72,7 @@ const FRONT_DOORS: &[FrontDoor] = &[
     FrontDoor { foreign: "async-nats", owner: "bus", arrival: Arrival::Awaited },
     FrontDoor { foreign: "kube", owner: "backend", arrival: Arrival::Awaited },
     FrontDoor { foreign: "k8s-openapi", owner: "backend", arrival: Arrival::Awaited },
-    FrontDoor { foreign: "cron", owner: "domain", arrival: Arrival::Awaited },
+    FrontDoor { foreign: "cron", owner: "domain", arrival: Arrival::Here },
 ];
 
 /// Crates from outside that carry one of ours, without being its alone.

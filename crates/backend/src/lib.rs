@@ -10,6 +10,8 @@ pub mod shim;
 mod spool;
 mod wire;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -37,9 +39,10 @@ pub trait Backend: Send + Sync + 'static {
     /// The truth, now.
     async fn observe(&self, run: &RunKey) -> Result<Observation, BackendError>;
 
-    /// Asks for the end, gently and after the grace by force. Returns at once; [`Observation::Over`] tells when nothing is
-    /// left. A run that is still inert never starts after this.
-    async fn cancel(&self, run: &RunKey) -> Result<(), BackendError>;
+    /// Asks for the end, gently and after `grace` by force; the backend's own grace when none is given. A later, shorter one
+    /// counts. Returns at once; [`Observation::Over`] tells when nothing is left. A run that is still inert never starts
+    /// after this.
+    async fn cancel(&self, run: &RunKey, grace: Option<Duration>) -> Result<(), BackendError>;
 
     /// Forgets a run that is over, with its output and its working copy.
     async fn remove(&self, run: &RunKey) -> Result<(), BackendError>;

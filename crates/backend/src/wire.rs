@@ -12,7 +12,9 @@ use std::time::Duration;
 pub(crate) const GO: u8 = b'g';
 /// Ends the command, gently at first.
 pub(crate) const CANCEL: u8 = b'c';
-/// The same, because the executor stops.
+/// Ends the command by force, now.
+pub(crate) const KILL: u8 = b'k';
+/// As CANCEL, because the executor stops.
 pub(crate) const STOP: u8 = b's';
 
 /// The launch was read; nothing was started.

@@ -24,6 +24,10 @@ impl Topic {
         Self { kind: Some(Kind::App), ..Self::default() }
     }
 
+    pub fn jobs() -> Self {
+        Self { kind: Some(Kind::Job), ..Self::default() }
+    }
+
     pub fn tasks() -> Self {
         Self { kind: Some(Kind::Task), ..Self::default() }
     }

@@ -45,6 +45,24 @@ pub fn human(span: SignedDuration) -> String {
     }
 }
 
+/// A point in time as it was sent, in UTC.
+pub fn shown(time: Option<prost_types::Timestamp>) -> Option<String> {
+    Some(from_wire(time?)?.to_string())
+}
+
+/// How long it is until then; what is due already says so.
+pub fn until(time: Option<prost_types::Timestamp>, now: Timestamp) -> Option<String> {
+    let left = from_wire(time?)?.duration_since(now);
+    Some(if left.is_positive() { format!("in {}", human(left)) } else { "now".to_owned() })
+}
+
+/// A duration to its last digit, as it can be typed.
+pub fn exact(duration: prost_types::Duration) -> Option<String> {
+    let span = SignedDuration::from_secs(duration.seconds);
+    let span = span.checked_add(SignedDuration::from_nanos(i64::from(duration.nanos)))?;
+    Some(format!("{span:#}"))
+}
+
 /// The time between two points, where the second may still lie ahead and the first may be unknown.
 pub fn between(
     start: Option<prost_types::Timestamp>,
@@ -77,6 +95,23 @@ mod tests {
         ] {
             assert_eq!(human(SignedDuration::from_secs(seconds)), shown);
         }
+    }
+
+    #[test]
+    fn what_lies_ahead_says_how_far() {
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let now = Timestamp::from_second(100).unwrap();
+        assert_eq!(until(at(145), now).as_deref(), Some("in 45s"));
+        assert_eq!(until(at(99), now).as_deref(), Some("now"));
+        assert_eq!(until(None, now), None);
+        assert_eq!(shown(at(145)).as_deref(), Some("1970-01-01T00:02:25Z"));
+    }
+
+    #[test]
+    fn an_exact_duration_reads_as_it_can_be_typed() {
+        let exact = |seconds, nanos| super::exact(prost_types::Duration { seconds, nanos }).unwrap();
+        assert_eq!(exact(90, 0), "1m 30s");
+        assert_eq!(exact(3600, 500_000_000), "1h 500ms");
     }
 
     #[test]

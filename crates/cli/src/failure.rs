@@ -151,9 +151,16 @@ fn violation(violation: &FieldViolation) -> String {
     }
 }
 
+/// What a field may stand in.
+const MESSAGES: [&str; 7] = ["app.", "space.", "task.", "spec.", "job.template.", "job.", "schedule."];
+
 /// The flag or argument that sets a field of a request.
 fn flag(field: &str) -> Option<String> {
-    let field = ["app.", "space.", "task.", "spec."].iter().find_map(|p| field.strip_prefix(p)).unwrap_or(field);
+    // A Job's command is an argument, everybody else's a flag.
+    if field == "job.template.command" {
+        return Some("COMMAND".to_owned());
+    }
+    let field = MESSAGES.iter().find_map(|p| field.strip_prefix(p)).unwrap_or(field);
     let flag = match field.strip_prefix("resources.").unwrap_or(field) {
         "memory" => "-m/--memory-limit",
         "disk" => "-k/--disk-quota",
@@ -166,7 +173,20 @@ fn flag(field: &str) -> Option<String> {
         "log_cap_bytes" => "--log-cap",
         "source.image" | "source.kind.image" | "image" => "--docker-image",
         "source" | "source.archive" | "chunk" => "-p/--path",
-        "app_id" => "APP",
+        "app_id" | "app" => "APP",
+        "job_id" => "JOB",
+        "cron" => "CRON",
+        "concurrency_policy" => "-c/--concurrency-policy",
+        "time_zone" => "--time-zone",
+        "gap" => "--gap",
+        "overlap" => "--overlap",
+        "starting_deadline" => "--deadline",
+        "schedule_id" => "--schedule",
+        "note" => "--note",
+        "grace" => "--grace",
+        "count" => "-n/--count",
+        "start_time" => "--from",
+        "end_time" => "--to",
         "space_id" => "NAME",
         "retry_policy" | "retry_policy.max_attempts" => "--max-attempts",
         "retry_policy.retry_on" => "--retry-on",
@@ -255,8 +275,29 @@ mod tests {
         assert_eq!(flag("app.resources.cpu").as_deref(), Some("--cpu-cores"));
         assert_eq!(flag("labels.tier").as_deref(), Some("--label tier"));
         assert_eq!(flag("env").as_deref(), Some("-e/--env"));
+        assert_eq!(flag("job.template.resources.disk").as_deref(), Some("-k/--disk-quota"));
+        assert_eq!(flag("job.template.env.A B").as_deref(), Some("-e/--env A B"));
         assert_eq!(flag("environment"), None);
         assert_eq!(flag("page_token"), None);
+    }
+
+    #[test]
+    fn fields_of_jobs_and_schedules_have_their_flags() {
+        for (field, expected) in [
+            ("schedule.cron", "CRON"),
+            ("schedule.time_zone", "--time-zone"),
+            ("schedule.starting_deadline", "--deadline"),
+            ("schedule_id", "--schedule"),
+            ("job_id", "JOB"),
+            ("job.app", "APP"),
+            ("job.template.command", "COMMAND"),
+            ("job.template.timeout", "--timeout"),
+            ("command", "-c/--command"),
+            ("count", "-n/--count"),
+            ("end_time", "--to"),
+        ] {
+            assert_eq!(flag(field).as_deref(), Some(expected), "{field}");
+        }
     }
 
     #[test]

@@ -174,6 +174,19 @@ mod tests {
     }
 
     #[test]
+    fn the_short_flag_of_create_job_is_its_schedule_and_the_space_can_still_be_named() {
+        let parsed = |words: &[&str]| {
+            let (cli, typed) = parse("taskplane", words.iter().map(OsString::from).collect()).unwrap();
+            let Command::CreateJob(args) = cli.command else { panic!("another command") };
+            (args.schedule, cli.everywhere.space, typed.space)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let both = (some("@daily"), some("blue"), some("blue"));
+        assert_eq!(parsed(&["taskplane", "create-job", "a", "j", "-s", "@daily", "--space", "blue"]), both);
+        assert_eq!(parsed(&["taskplane", "-s", "blue", "create-job", "a", "j", "-s", "@daily"]), both);
+    }
+
+    #[test]
     fn only_what_was_typed_is_stored_as_target() {
         let args = ["taskplane", "target", "-s", "blue"].map(OsString::from).to_vec();
         assert_eq!(parse("taskplane", args).unwrap().1, Stored { api: None, space: Some("blue".to_owned()) });

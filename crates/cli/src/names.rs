@@ -16,6 +16,20 @@ pub fn app(space: &str, app: &str) -> String {
     format!("{space}/apps/{app}")
 }
 
+/// The resource name of the Job that was typed, by its name or in full; `space` is asked for only where it is left open.
+pub fn job(typed: &str, space: impl FnOnce() -> Result<String, Failure>) -> Result<String, Failure> {
+    let parts: Vec<&str> = typed.split('/').collect();
+    match parts.as_slice() {
+        ["spaces", _, "jobs", _] => Ok(typed.to_owned()),
+        _ => Ok(format!("{}/jobs/{typed}", space()?)),
+    }
+}
+
+/// `spaces/{space}` of anything in it.
+pub fn space_of(name: &str) -> String {
+    name.split('/').take(2).collect::<Vec<_>>().join("/")
+}
+
 /// The last part of a resource name.
 pub fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
@@ -88,6 +102,14 @@ mod tests {
     fn a_task_is_shown_as_app_and_id() {
         assert_eq!(short_task("spaces/red/apps/shop/tasks/3"), "shop/3");
         assert_eq!(short_task("odd"), "odd");
+    }
+
+    #[test]
+    fn a_job_can_be_typed_by_its_name_or_in_full() {
+        let job = |typed| super::job(typed, || Ok("spaces/blue".to_owned())).unwrap();
+        assert_eq!(job("nightly"), "spaces/blue/jobs/nightly");
+        assert_eq!(job("spaces/red/jobs/nightly"), "spaces/red/jobs/nightly");
+        assert_eq!(space_of("spaces/red/jobs/nightly"), "spaces/red");
     }
 
     #[test]

@@ -67,9 +67,14 @@ impl Screen {
         self.note(&format!("{}: {text}", self.program));
     }
 
+    /// Whether somebody is there to be asked.
+    pub fn can_ask(&self) -> bool {
+        self.in_terminal && self.err_terminal
+    }
+
     /// Asks before something that cannot be undone.
     pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
-        if !(self.in_terminal && self.err_terminal) {
+        if !self.can_ask() {
             return Err(Failure::wrong_with(
                 "nobody is there to confirm the deletion".to_owned(),
                 "add -f to delete without asking".to_owned(),

@@ -98,10 +98,7 @@ pub fn parse_image(field: &str, image: String) -> Result<String, Invalid> {
     if fine {
         Ok(image)
     } else {
-        Err(Invalid::one(
-            field,
-            "must be an image reference like registry.example/team/app:1.2",
-        ))
+        Err(Invalid::one(field, "must be an image reference like registry.example/team/app:1.2"))
     }
 }
 
@@ -126,49 +123,17 @@ pub struct AppChange {
 
 impl App {
     pub fn create(uid: AppUid, space_uid: SpaceUid, push: Push, at: Timestamp) -> Result<AppChange, Invalid> {
-        let Push {
-            name,
-            source,
-            command,
-            env,
-            replace_env: _,
-            resources,
-        } = push;
-        let source = source.ok_or_else(|| {
-            Invalid::one(
-                "app.source",
-                "is required on the first push: send an image or an archive",
-            )
-        })?;
-        let spec = AppSpec {
-            source,
-            command: command.flatten(),
-            env,
-            resources,
-        };
-        Ok(Self {
-            uid,
-            space_uid,
-            name,
-            revision: 1,
-            spec,
-            version: 1,
-            created_at: at,
-            updated_at: at,
-        }
-        .told(Fact::AppPushed, at))
+        let Push { name, source, command, env, replace_env: _, resources } = push;
+        let source = source
+            .ok_or_else(|| Invalid::one("app.source", "is required on the first push: send an image or an archive"))?;
+        let spec = AppSpec { source, command: command.flatten(), env, resources };
+        Ok(Self { uid, space_uid, name, revision: 1, spec, version: 1, created_at: at, updated_at: at }
+            .told(Fact::AppPushed, at))
     }
 
     /// The change that `push` makes, or none when everything is as it says.
     pub fn push(self, push: Push, at: Timestamp) -> Result<Option<AppChange>, Invalid> {
-        let Push {
-            name: _,
-            source,
-            command,
-            env,
-            replace_env,
-            resources,
-        } = push;
+        let Push { name: _, source, command, env, replace_env, resources } = push;
         let before = self.spec.clone();
         let spec = AppSpec {
             source: source.unwrap_or(before.source),
@@ -180,10 +145,7 @@ impl App {
         if spec.env.size() > env::INHERITED_MAX {
             check.refuse(
                 "app.env",
-                format!(
-                    "must be at most {} bytes in all, with what the App has already",
-                    env::INHERITED_MAX
-                ),
+                format!("must be at most {} bytes in all, with what the App has already", env::INHERITED_MAX),
             );
         }
         check.finish()?;
@@ -191,26 +153,12 @@ impl App {
             return Ok(None);
         }
         let (revision, version) = (self.revision + 1, self.version + 1);
-        Ok(Some(
-            Self {
-                revision,
-                spec,
-                version,
-                updated_at: at,
-                ..self
-            }
-            .told(Fact::AppPushed, at),
-        ))
+        Ok(Some(Self { revision, spec, version, updated_at: at, ..self }.told(Fact::AppPushed, at)))
     }
 
     pub fn delete(self, at: Timestamp) -> AppChange {
         let version = self.version + 1;
-        Self {
-            version,
-            updated_at: at,
-            ..self
-        }
-        .told(Fact::AppDeleted, at)
+        Self { version, updated_at: at, ..self }.told(Fact::AppDeleted, at)
     }
 
     fn told(self, fact: Fact, at: Timestamp) -> AppChange {
@@ -220,9 +168,7 @@ impl App {
             subject: Subject::App(self.name.clone()),
             fact,
             at,
-            data: EventData::App {
-                revision: self.revision,
-            },
+            data: EventData::App { revision: self.revision },
             trace: None,
         };
         AppChange { app: self, event }
@@ -246,33 +192,20 @@ mod tests {
     }
 
     fn app() -> App {
-        App::create(
-            AppUid(Uuid::nil()),
-            SpaceUid(Uuid::nil()),
-            push(Some("a"), &[("A", "1")]),
-            Timestamp::UNIX_EPOCH,
-        )
-        .unwrap()
-        .app
+        App::create(AppUid(Uuid::nil()), SpaceUid(Uuid::nil()), push(Some("a"), &[("A", "1")]), Timestamp::UNIX_EPOCH)
+            .unwrap()
+            .app
     }
 
     #[test]
     fn an_equal_push_makes_no_revision() {
-        assert!(
-            app()
-                .push(push(Some("a"), &[("A", "1")]), Timestamp::UNIX_EPOCH)
-                .unwrap()
-                .is_none()
-        );
+        assert!(app().push(push(Some("a"), &[("A", "1")]), Timestamp::UNIX_EPOCH).unwrap().is_none());
         assert!(app().push(push(None, &[]), Timestamp::UNIX_EPOCH).unwrap().is_none());
     }
 
     #[test]
     fn a_push_keeps_what_it_does_not_mention() {
-        let change = app()
-            .push(push(None, &[("B", "2")]), Timestamp::UNIX_EPOCH)
-            .unwrap()
-            .unwrap();
+        let change = app().push(push(None, &[("B", "2")]), Timestamp::UNIX_EPOCH).unwrap().unwrap();
         assert_eq!(change.app.spec.env.names().collect::<Vec<_>>(), ["A", "B"]);
         assert_eq!(change.app.spec.command.unwrap().as_str(), "a");
         assert_eq!((change.app.revision, change.event.sequence), (2, 2));
@@ -280,10 +213,7 @@ mod tests {
 
     #[test]
     fn a_first_push_needs_a_source() {
-        let bare = Push {
-            source: None,
-            ..push(None, &[])
-        };
+        let bare = Push { source: None, ..push(None, &[]) };
         assert!(App::create(AppUid(Uuid::nil()), SpaceUid(Uuid::nil()), bare, Timestamp::UNIX_EPOCH).is_err());
     }
 

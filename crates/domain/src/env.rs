@@ -14,14 +14,7 @@ pub const INHERITED_MAX: usize = 64 * 1024;
 
 /// Names that the platform sets itself.
 const RESERVED: [&str; 4] = ["INSTANCE_GUID", "MEMORY_LIMIT", "MEMORY_LIMIT_IN_MB", "DISK_LIMIT"];
-const RESERVED_PREFIXES: [&str; 6] = [
-    "VCAP_",
-    "CF_INSTANCE_",
-    "CF_TASK_",
-    "KUBERNETES_",
-    "TASKPLANE_",
-    "KFT_CMD_",
-];
+const RESERVED_PREFIXES: [&str; 6] = ["VCAP_", "CF_INSTANCE_", "CF_TASK_", "KUBERNETES_", "TASKPLANE_", "KFT_CMD_"];
 
 /// A value that must not be printed: it has no `Debug`, no `Display` and leaves only by [`Secret::reveal`].
 #[derive(Clone, PartialEq, Eq)]
@@ -59,10 +52,7 @@ impl Env {
             } else if value.contains('\0') {
                 check.refuse(format!("{field}[{name}]"), "must not contain NUL");
             } else if value.len() > VALUE_MAX {
-                check.refuse(
-                    format!("{field}[{name}]"),
-                    format!("must be at most {VALUE_MAX} bytes long"),
-                );
+                check.refuse(format!("{field}[{name}]"), format!("must be at most {VALUE_MAX} bytes long"));
             }
             env.insert(name, Secret::new(value));
         }
@@ -75,17 +65,12 @@ impl Env {
 
     /// What was checked before and comes back from where it was kept.
     pub fn stored(vars: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(
-            vars.into_iter()
-                .map(|(name, value)| (name, Secret::new(value)))
-                .collect(),
-        )
+        Self(vars.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
     }
 
     /// These variables, with `over` replacing those of the same name.
     pub fn overlaid(mut self, over: &Self) -> Self {
-        self.0
-            .extend(over.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self.0.extend(over.0.iter().map(|(name, value)| (name.clone(), value.clone())));
         self
     }
 
@@ -109,9 +94,7 @@ impl Env {
 
 fn problem_of(name: &str) -> Option<&'static str> {
     let mut bytes = name.bytes();
-    let begins = bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let begins = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if !begins || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         Some("is no name that a shell takes: use letters, digits and _, not beginning with a digit")
     } else if name.len() > 256 {
@@ -145,14 +128,9 @@ mod tests {
 
     #[test]
     fn names_that_the_platform_sets_are_refused() {
-        for bad in [
-            "VCAP_SERVICES",
-            "VCAP_X",
-            "KUBERNETES_SERVICE_HOST",
-            "CF_INSTANCE_IP",
-            "TASKPLANE_RUN",
-            "MEMORY_LIMIT",
-        ] {
+        for bad in
+            ["VCAP_SERVICES", "VCAP_X", "KUBERNETES_SERVICE_HOST", "CF_INSTANCE_IP", "TASKPLANE_RUN", "MEMORY_LIMIT"]
+        {
             assert!(parse(bad, "x").is_err(), "{bad:?} was accepted");
         }
         for good in ["PATH", "LD_PRELOAD", "DATABASE_URL", "_", "a", "A1"] {

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::name::{AppName, Name, SpaceName, TaskName};
+use crate::job::JobRun;
+use crate::name::{AppName, JobName, Name, SpaceName, TaskName};
 use crate::task::{Exit, Reason, StateKind};
 
 /// A fact, in the past tense. Its spelling is the last token of the subject on the bus.
@@ -17,6 +18,19 @@ pub enum Fact {
     SpaceDeleted,
     AppPushed,
     AppDeleted,
+    JobCreated,
+    JobUpdated,
+    JobPaused,
+    JobResumed,
+    JobScheduleCreated,
+    JobScheduleUpdated,
+    JobScheduleDeleted,
+    JobRunStarted,
+    JobRunSkipped,
+    JobRunMissed,
+    JobRunRefused,
+    JobDeleteRequested,
+    JobDeleted,
     TaskRequested,
     TaskStarting,
     TaskStarted,
@@ -31,12 +45,25 @@ pub enum Fact {
 }
 
 impl Fact {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 28] = [
         Self::SpaceCreated,
         Self::SpaceUpdated,
         Self::SpaceDeleted,
         Self::AppPushed,
         Self::AppDeleted,
+        Self::JobCreated,
+        Self::JobUpdated,
+        Self::JobPaused,
+        Self::JobResumed,
+        Self::JobScheduleCreated,
+        Self::JobScheduleUpdated,
+        Self::JobScheduleDeleted,
+        Self::JobRunStarted,
+        Self::JobRunSkipped,
+        Self::JobRunMissed,
+        Self::JobRunRefused,
+        Self::JobDeleteRequested,
+        Self::JobDeleted,
         Self::TaskRequested,
         Self::TaskStarting,
         Self::TaskStarted,
@@ -53,6 +80,19 @@ impl Fact {
         match self {
             Self::SpaceCreated | Self::SpaceUpdated | Self::SpaceDeleted => Kind::Space,
             Self::AppPushed | Self::AppDeleted => Kind::App,
+            Self::JobCreated
+            | Self::JobUpdated
+            | Self::JobPaused
+            | Self::JobResumed
+            | Self::JobScheduleCreated
+            | Self::JobScheduleUpdated
+            | Self::JobScheduleDeleted
+            | Self::JobRunStarted
+            | Self::JobRunSkipped
+            | Self::JobRunMissed
+            | Self::JobRunRefused
+            | Self::JobDeleteRequested
+            | Self::JobDeleted => Kind::Job,
             Self::TaskRequested
             | Self::TaskStarting
             | Self::TaskStarted
@@ -69,9 +109,19 @@ impl Fact {
     /// Unique together with [`Fact::kind`].
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::SpaceCreated => "created",
-            Self::SpaceUpdated => "updated",
-            Self::SpaceDeleted | Self::AppDeleted => "deleted",
+            Self::SpaceCreated | Self::JobCreated => "created",
+            Self::SpaceUpdated | Self::JobUpdated => "updated",
+            Self::SpaceDeleted | Self::AppDeleted | Self::JobDeleted => "deleted",
+            Self::JobPaused => "paused",
+            Self::JobResumed => "resumed",
+            Self::JobScheduleCreated => "schedule-created",
+            Self::JobScheduleUpdated => "schedule-updated",
+            Self::JobScheduleDeleted => "schedule-deleted",
+            Self::JobRunStarted => "run-started",
+            Self::JobRunSkipped => "run-skipped",
+            Self::JobRunMissed => "run-missed",
+            Self::JobRunRefused => "run-refused",
+            Self::JobDeleteRequested => "delete-requested",
             Self::AppPushed => "pushed",
             Self::TaskRequested => "requested",
             Self::TaskStarting => "starting",
@@ -87,9 +137,7 @@ impl Fact {
     }
 
     pub fn parse(kind: Kind, text: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|fact| fact.kind() == kind && fact.as_str() == text)
+        Self::ALL.into_iter().find(|fact| fact.kind() == kind && fact.as_str() == text)
     }
 }
 
@@ -98,6 +146,7 @@ impl Fact {
 pub enum Kind {
     Space,
     App,
+    Job,
     Task,
 }
 
@@ -106,6 +155,7 @@ impl Kind {
         match self {
             Self::Space => "space",
             Self::App => "app",
+            Self::Job => "job",
             Self::Task => "task",
         }
     }
@@ -115,10 +165,7 @@ impl FromStr for Kind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Space, Self::App, Self::Task]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(())
+        [Self::Space, Self::App, Self::Job, Self::Task].into_iter().find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 
@@ -127,6 +174,7 @@ impl FromStr for Kind {
 pub enum Subject {
     Space(SpaceName),
     App(AppName),
+    Job(JobName),
     Task(TaskName),
 }
 
@@ -135,13 +183,14 @@ impl Subject {
         match self {
             Self::Space(name) => &name.0,
             Self::App(name) => &name.space,
+            Self::Job(name) => &name.space,
             Self::Task(name) => &name.space,
         }
     }
 
     pub fn app(&self) -> Option<&Name> {
         match self {
-            Self::Space(_) => None,
+            Self::Space(_) | Self::Job(_) => None,
             Self::App(name) => Some(&name.app),
             Self::Task(name) => Some(&name.app),
         }
@@ -153,6 +202,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Space(name) => name.fmt(f),
             Self::App(name) => name.fmt(f),
+            Self::Job(name) => name.fmt(f),
             Self::Task(name) => name.fmt(f),
         }
     }
@@ -162,7 +212,15 @@ impl fmt::Display for Subject {
 pub enum EventData {
     Space,
     App { revision: u32 },
+    Job(JobSnapshot),
     Task(TaskSnapshot),
+}
+
+/// What an event of a Job tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSnapshot {
+    /// The ledger's entry, when it is about a run.
+    pub run: Option<JobRun>,
 }
 
 /// A Task right after a change, less what is nobody's business.
@@ -204,7 +262,12 @@ impl Event {
     pub fn topic(&self) -> String {
         let kind = self.fact.kind().as_str();
         let space = self.subject.space();
-        let name = self.subject.app().unwrap_or(space);
+        let name = match &self.subject {
+            Subject::Space(name) => &name.0,
+            Subject::App(name) => &name.app,
+            Subject::Job(name) => &name.job,
+            Subject::Task(name) => &name.app,
+        };
         format!("taskplane.v1.{space}.{kind}.{name}.{}", self.fact.as_str())
     }
 }

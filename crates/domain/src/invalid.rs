@@ -13,10 +13,7 @@ pub struct Violation {
 
 impl Violation {
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            description: description.into(),
-        }
+        Self { field: field.into(), description: description.into() }
     }
 }
 
@@ -28,9 +25,7 @@ pub struct Invalid {
 
 impl Invalid {
     pub fn one(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self {
-            violations: vec![Violation::new(field, description)],
-        }
+        Self { violations: vec![Violation::new(field, description)] }
     }
 }
 
@@ -66,19 +61,11 @@ impl Check {
 
     /// Keeps the value, or all that is wrong inside of it.
     pub fn all<T>(&mut self, result: Result<T, Invalid>) -> Option<T> {
-        result
-            .map_err(|invalid| self.violations.extend(invalid.violations))
-            .ok()
+        result.map_err(|invalid| self.violations.extend(invalid.violations)).ok()
     }
 
     pub fn finish(self) -> Result<(), Invalid> {
-        if self.violations.is_empty() {
-            Ok(())
-        } else {
-            Err(Invalid {
-                violations: self.violations,
-            })
-        }
+        if self.violations.is_empty() { Ok(()) } else { Err(Invalid { violations: self.violations }) }
     }
 
     /// The value, if nothing was refused; a missing value is always a refused one.

@@ -39,9 +39,7 @@ fn is_token(text: &str) -> bool {
     bytes.len() <= 63
         && bytes.first().is_some_and(edge)
         && bytes.last().is_some_and(edge)
-        && bytes
-            .iter()
-            .all(|byte| edge(byte) || matches!(byte, b'-' | b'_' | b'.'))
+        && bytes.iter().all(|byte| edge(byte) || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 fn is_key(key: &str) -> bool {
@@ -62,10 +60,7 @@ mod tests {
     #[test]
     fn labels_have_the_syntax_of_kubernetes() {
         for (key, value) in [("team", "blue"), ("example.com/team", ""), ("a_b.c-d", "X.1")] {
-            assert!(
-                parse("labels", Labels::from([(key.into(), value.into())])).is_ok(),
-                "{key}={value}"
-            );
+            assert!(parse("labels", Labels::from([(key.into(), value.into())])).is_ok(), "{key}={value}");
         }
         let long = "x".repeat(64);
         for (key, value) in [
@@ -79,10 +74,7 @@ mod tests {
             ("a", &long),
             (&long, "a"),
         ] {
-            assert!(
-                parse("labels", Labels::from([(key.into(), value.into())])).is_err(),
-                "{key}={value}"
-            );
+            assert!(parse("labels", Labels::from([(key.into(), value.into())])).is_err(), "{key}={value}");
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod app;
 pub mod env;
 pub mod event;
 pub mod invalid;
+pub mod job;
 pub mod label;
 pub mod log;
 pub mod name;

@@ -67,22 +67,40 @@ pub struct TaskName {
     pub id: u64,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobName {
+    pub space: Name,
+    pub job: Name,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScheduleName {
+    pub space: Name,
+    pub job: Name,
+    pub schedule: Name,
+}
+
+impl JobName {
+    pub fn schedule(&self, schedule: Name) -> ScheduleName {
+        ScheduleName { space: self.space.clone(), job: self.job.clone(), schedule }
+    }
+}
+
+impl ScheduleName {
+    pub fn job_name(&self) -> JobName {
+        JobName { space: self.space.clone(), job: self.job.clone() }
+    }
+}
+
 impl AppName {
     pub fn task(&self, id: u64) -> TaskName {
-        TaskName {
-            space: self.space.clone(),
-            app: self.app.clone(),
-            id,
-        }
+        TaskName { space: self.space.clone(), app: self.app.clone(), id }
     }
 }
 
 impl TaskName {
     pub fn app_name(&self) -> AppName {
-        AppName {
-            space: self.space.clone(),
-            app: self.app.clone(),
-        }
+        AppName { space: self.space.clone(), app: self.app.clone() }
     }
 }
 
@@ -101,6 +119,18 @@ impl fmt::Display for AppName {
 impl fmt::Display for TaskName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "spaces/{}/apps/{}/tasks/{}", self.space, self.app, self.id)
+    }
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "spaces/{}/jobs/{}", self.space, self.job)
+    }
+}
+
+impl fmt::Display for ScheduleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "spaces/{}/jobs/{}/schedules/{}", self.space, self.job, self.schedule)
     }
 }
 
@@ -131,10 +161,26 @@ impl FromStr for AppName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let [space, app] = parts(text, ["spaces", "apps"]).ok_or(NameError::Form("spaces/{space}/apps/{app}"))?;
-        Ok(Self {
-            space: space.parse()?,
-            app: app.parse()?,
-        })
+        Ok(Self { space: space.parse()?, app: app.parse()? })
+    }
+}
+
+impl FromStr for JobName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let [space, job] = parts(text, ["spaces", "jobs"]).ok_or(NameError::Form("spaces/{space}/jobs/{job}"))?;
+        Ok(Self { space: space.parse()?, job: job.parse()? })
+    }
+}
+
+impl FromStr for ScheduleName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const FORM: NameError = NameError::Form("spaces/{space}/jobs/{job}/schedules/{id}");
+        let [space, job, schedule] = parts(text, ["spaces", "jobs", "schedules"]).ok_or(FORM)?;
+        Ok(Self { space: space.parse()?, job: job.parse()?, schedule: schedule.parse()? })
     }
 }
 
@@ -150,11 +196,7 @@ impl FromStr for TaskName {
         } else {
             return Err(FORM);
         };
-        Ok(Self {
-            space: space.parse()?,
-            app: app.parse()?,
-            id: id.unsigned_abs(),
-        })
+        Ok(Self { space: space.parse()?, app: app.parse()?, id: id.unsigned_abs() })
     }
 }
 
@@ -200,10 +242,7 @@ mod tests {
         for text in ["spaces/s/apps/a/tasks/1", "spaces/s/apps/a/tasks/9223372036854775807"] {
             assert_eq!(text.parse::<TaskName>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "spaces/s/apps/a".parse::<AppName>().unwrap().to_string(),
-            "spaces/s/apps/a"
-        );
+        assert_eq!("spaces/s/apps/a".parse::<AppName>().unwrap().to_string(), "spaces/s/apps/a");
         assert_eq!("spaces/s".parse::<SpaceName>().unwrap().to_string(), "spaces/s");
     }
 

@@ -59,11 +59,7 @@ impl CpuMillis {
     pub const MAX: Self = Self(1024 * 1000);
 
     pub fn new(millis: u64) -> Result<Self, QuantityError> {
-        if millis == 0 || millis > Self::MAX.0 {
-            Err(QuantityError::CpuOutOfRange)
-        } else {
-            Ok(Self(millis))
-        }
+        if millis == 0 || millis > Self::MAX.0 { Err(QuantityError::CpuOutOfRange) } else { Ok(Self(millis)) }
     }
 
     pub fn get(self) -> u64 {
@@ -85,11 +81,7 @@ fn scaled(number: &str, unit: u64) -> Option<u64> {
     let numerator =
         whole.parse::<u128>().ok()? * denominator + if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
     let product = numerator * u128::from(unit);
-    if product % denominator != 0 {
-        None
-    } else {
-        u64::try_from(product / denominator).ok()
-    }
+    if product % denominator != 0 { None } else { u64::try_from(product / denominator).ok() }
 }
 
 impl FromStr for Bytes {
@@ -97,9 +89,7 @@ impl FromStr for Bytes {
 
     /// K, M, G and T mean Ki, Mi, Gi and Ti, as kf and cf read them.
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let unit_at = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
+        let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(unit_at);
         let unit = match unit {
             "" | "B" | "b" => 1,
@@ -139,11 +129,7 @@ impl fmt::Display for Bytes {
 
 impl fmt::Display for CpuMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(1000) {
-            write!(f, "{}", self.0 / 1000)
-        } else {
-            write!(f, "{}m", self.0)
-        }
+        if self.0.is_multiple_of(1000) { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
     }
 }
 
@@ -158,11 +144,7 @@ pub struct Resources {
 impl Resources {
     /// These, and where they are unset, `outer`.
     pub fn or(self, outer: Self) -> Self {
-        Self {
-            memory: self.memory.or(outer.memory),
-            disk: self.disk.or(outer.disk),
-            cpu: self.cpu.or(outer.cpu),
-        }
+        Self { memory: self.memory.or(outer.memory), disk: self.disk.or(outer.disk), cpu: self.cpu.or(outer.cpu) }
     }
 }
 
@@ -220,9 +202,7 @@ mod tests {
         ] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad:.20?} was accepted as bytes");
         }
-        for bad in [
-            "", "-1", "0", "0m", "1e400", "NaN", "0.1m", "0.0001", "1 ", "١", "1025", "1Gi", &long,
-        ] {
+        for bad in ["", "-1", "0", "0m", "1e400", "NaN", "0.1m", "0.0001", "1 ", "١", "1025", "1Gi", &long] {
             assert!(bad.parse::<CpuMillis>().is_err(), "{bad:.20?} was accepted as cpu");
         }
     }
@@ -230,11 +210,7 @@ mod tests {
     #[test]
     fn an_amount_prints_as_it_can_be_read_again() {
         for text in ["256Mi", "1Gi", "1025Ki", "1048577"] {
-            let bytes: Bytes = if text == "1025Ki" {
-                Bytes::new(1025 * KI).unwrap()
-            } else {
-                text.parse().unwrap()
-            };
+            let bytes: Bytes = if text == "1025Ki" { Bytes::new(1025 * KI).unwrap() } else { text.parse().unwrap() };
             assert_eq!(bytes.to_string(), text);
         }
         assert_eq!("1.25".parse::<CpuMillis>().unwrap().to_string(), "1250m");

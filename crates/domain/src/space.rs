@@ -52,18 +52,11 @@ impl SpaceSettings {
             Ok(0) => None,
             Ok(bytes) if bytes >= LOG_CAP_MIN => Some(bytes),
             _ => {
-                check.refuse(
-                    "space.log_cap_bytes",
-                    format!("must be at least {LOG_CAP_MIN}, or 0 for no cap"),
-                );
+                check.refuse("space.log_cap_bytes", format!("must be at least {LOG_CAP_MIN}, or 0 for no cap"));
                 None
             }
         };
-        check.finish_with(Some(Self {
-            env,
-            task_retention_count: retention,
-            log_cap,
-        }))
+        check.finish_with(Some(Self { env, task_retention_count: retention, log_cap }))
     }
 }
 
@@ -76,16 +69,8 @@ pub struct SpaceChange {
 
 impl Space {
     pub fn create(uid: SpaceUid, name: SpaceName, settings: SpaceSettings, at: Timestamp) -> SpaceChange {
-        Self {
-            uid,
-            name,
-            settings,
-            env_revision: 1,
-            version: 1,
-            created_at: at,
-            updated_at: at,
-        }
-        .told(Fact::SpaceCreated, at)
+        Self { uid, name, settings, env_revision: 1, version: 1, created_at: at, updated_at: at }
+            .told(Fact::SpaceCreated, at)
     }
 
     /// The change to `settings`, or none when they are what they are.
@@ -95,26 +80,12 @@ impl Space {
         }
         let env_revision = self.env_revision + u32::from(settings.env != self.settings.env);
         let version = self.version + 1;
-        Some(
-            Self {
-                settings,
-                env_revision,
-                version,
-                updated_at: at,
-                ..self
-            }
-            .told(Fact::SpaceUpdated, at),
-        )
+        Some(Self { settings, env_revision, version, updated_at: at, ..self }.told(Fact::SpaceUpdated, at))
     }
 
     pub fn delete(self, at: Timestamp) -> SpaceChange {
         let version = self.version + 1;
-        Self {
-            version,
-            updated_at: at,
-            ..self
-        }
-        .told(Fact::SpaceDeleted, at)
+        Self { version, updated_at: at, ..self }.told(Fact::SpaceDeleted, at)
     }
 
     fn told(self, fact: Fact, at: Timestamp) -> SpaceChange {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 macro_rules! uid {
@@ -22,6 +23,8 @@ uid! {
     SpaceUid,
     AppUid,
     TaskUid,
+    JobUid,
+    ScheduleUid,
     /// One incarnation of an executor.
     SessionUid,
 }
@@ -41,6 +44,11 @@ impl fmt::Display for RunUid {
 pub struct Fence(pub u64);
 
 impl TaskUid {
+    /// The identity of the Task of one tick: whoever makes it, whenever, makes the same one.
+    pub fn scheduled(schedule: ScheduleUid, tick: Timestamp) -> Self {
+        Self(Uuid::new_v5(&schedule.0, &tick.as_microsecond().to_be_bytes()))
+    }
+
     /// The identity of a Task that was asked for with an idempotency key: a repeat, however late, derives the same one.
     pub fn requested(space: SpaceUid, principal: &str, request_id: &str) -> Self {
         Self(Uuid::new_v5(&space.0, format!("{principal}\0{request_id}").as_bytes()))

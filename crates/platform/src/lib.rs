@@ -8,6 +8,10 @@ mod relay;
 pub use feed::Feed;
 pub use relay::relay;
 
+use futures::StreamExt as _;
+use futures::stream::select_all;
+use taskplane_bus::{Ring, Topic};
+use taskplane_runtime::worker::Doorbell;
 use taskplane_runtime::{Clock, Lifecycle};
 use taskplane_store::Store;
 
@@ -18,4 +22,32 @@ pub struct Platform {
     pub store: Store,
     pub feed: Feed,
     pub lifecycle: Lifecycle,
+}
+
+impl Platform {
+    /// A doorbell for the worker `name`, rung for each ring of `topics` that `wanted` lets through. In force at once.
+    pub fn bell(
+        &self,
+        name: &'static str,
+        topics: impl IntoIterator<Item = Topic>,
+        wanted: fn(&Ring) -> bool,
+    ) -> Doorbell {
+        let doorbell = Doorbell::default();
+        let mut rings = select_all(topics.into_iter().map(|topic| self.feed.listen(topic)));
+        let (bell, stop) = (doorbell.clone(), self.lifecycle.soft().clone());
+        self.lifecycle.spawn(name, async move {
+            loop {
+                let ring = tokio::select! {
+                    () = stop.cancelled() => return,
+                    ring = rings.next() => ring,
+                };
+                match ring {
+                    Some(ring) if wanted(&ring) => bell.ring(),
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        });
+        doorbell
+    }
 }

@@ -13,13 +13,19 @@ pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
-    System,
+    /// The system's, this many microseconds ahead: 0 but in tests of what time does to a whole process.
+    System(i64),
     Manual(Arc<AtomicI64>),
 }
 
 impl Clock {
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(Source::System(0))
+    }
+
+    /// The system's time, `micros` ahead of it.
+    pub fn ahead(micros: i64) -> Self {
+        Self(Source::System(micros))
     }
 
     /// Stands still until it is moved.
@@ -29,7 +35,7 @@ impl Clock {
 
     pub fn now(&self) -> Timestamp {
         let micros = match &self.0 {
-            Source::System => Timestamp::now().as_microsecond(),
+            Source::System(ahead) => Timestamp::now().as_microsecond() + ahead,
             Source::Manual(micros) => micros.load(Ordering::SeqCst),
         };
         Timestamp::from_microsecond(micros).unwrap_or_default()

@@ -1,6 +1,14 @@
 //! Named points at which a test build kills itself: `TASKPLANE_FAILPOINTS=store::task_accept::before_commit@3` dies with
 //! SIGKILL at the third pass. A product build has neither the points nor this variable.
 
+/// How far ahead of the real time a test build lives, in microseconds; `TASKPLANE_CLOCK_AHEAD_MICROS` says so. Others: 0.
+pub fn clock_ahead() -> i64 {
+    #[cfg(feature = "failpoints")]
+    return armed::clock_ahead();
+    #[cfg(not(feature = "failpoints"))]
+    0
+}
+
 /// Arms what the environment names. Compiled to nothing without the feature `failpoints`.
 pub fn arm() {
     #[cfg(feature = "failpoints")]
@@ -26,6 +34,11 @@ mod armed {
                 tracing::error!(point = name, error, "failpoint not armed");
             }
         }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "test builds alone read it, before there are arguments")]
+    pub fn clock_ahead() -> i64 {
+        std::env::var("TASKPLANE_CLOCK_AHEAD_MICROS").ok().and_then(|micros| micros.parse().ok()).unwrap_or(0)
     }
 
     /// As a crash ends a process: no destructor, no flush, no exit handler.

@@ -32,6 +32,8 @@ pub enum Pass {
     /// There is more at once.
     More,
     Idle,
+    /// Nothing before this time, though a ring may come earlier.
+    IdleFor(Duration),
 }
 
 /// Runs `pass` at the start, at each ring, and each `period`, until the process is to stop. A pass takes no input and can be
@@ -51,6 +53,10 @@ where
                 Ok(Pass::Idle) => {
                     backoff = BACKOFF_FIRST;
                     jittered(period)
+                }
+                Ok(Pass::IdleFor(pause)) => {
+                    backoff = BACKOFF_FIRST;
+                    pause.max(Duration::from_millis(1))
                 }
                 Err(error) => {
                     tracing::warn!(worker = name, error = format!("{error:#}"), "pass failed, trying again");

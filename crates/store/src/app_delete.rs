@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use taskplane_domain::app::{App, AppChange};
-use taskplane_domain::event::Event;
-use taskplane_domain::task::{StateKind, Task};
+use taskplane_domain::task::StateKind;
 
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
+use crate::removed::{self, Owner};
 use crate::row::task;
 use crate::txn::Txn;
-use crate::{app, event, sql};
+use crate::{app, event, job, sql};
 
-/// Rows read and written at a time.
-const BATCH: u64 = 200;
 /// A repeated request is recognised at least this long, whatever becomes of its Task.
 const KEYS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -35,23 +33,25 @@ async fn delete(txn: &Txn, change: &AppChange, at: Timestamp) -> Result<(), Faul
     let app = &change.app;
     // The row first: whoever accepts a Task locks it too, so none can slip in while they are counted.
     app::advance(txn, app).await?;
+    refuse_jobs(txn, app).await?;
     refuse_live(txn, app).await?;
-    tell_of_tasks(txn, app, at).await?;
-    let logs = "INSERT INTO removals (space_uid, app_uid, task_uid, created_at) \
-                SELECT space_uid, app_uid, uid, $2 FROM tasks WHERE app_uid = $1";
-    sql::execute(&txn.db, logs, [app.uid.0.into(), at.as_microsecond().into()]).await?;
-    for text in [
-        "DELETE FROM attempts WHERE task_uid IN (SELECT uid FROM tasks WHERE app_uid = $1)",
-        "DELETE FROM tasks WHERE app_uid = $1",
-        "DELETE FROM app_revisions WHERE app_uid = $1",
-        "DELETE FROM apps WHERE uid = $1",
-    ] {
+    removed::tasks(txn, Owner::App(app.uid.0), at).await?;
+    for text in ["DELETE FROM app_revisions WHERE app_uid = $1", "DELETE FROM apps WHERE uid = $1"] {
         sql::execute(&txn.db, text, [app.uid.0.into()]).await?;
     }
     let old = txn.now().await?.checked_sub(KEYS_KEPT).unwrap_or(Timestamp::MIN).as_microsecond();
     let keys = "DELETE FROM idempotency WHERE app_uid = $1 AND created_at < $2";
     sql::execute(&txn.db, keys, [app.uid.0.into(), old.into()]).await?;
     event::append(txn, &change.event).await
+}
+
+async fn refuse_jobs(txn: &Txn, app: &App) -> Result<(), Fault> {
+    let what = match job::count_of_app(txn, app.uid.0).await? {
+        0 => return Ok(()),
+        1 => "1 job".to_owned(),
+        jobs => format!("{jobs} jobs"),
+    };
+    Err(StoreError::InUse { name: app.name.to_string(), what }.into())
 }
 
 async fn refuse_live(txn: &Txn, app: &App) -> Result<(), Fault> {
@@ -66,28 +66,4 @@ async fn refuse_live(txn: &Txn, app: &App) -> Result<(), Fault> {
     let name = app.name.to_string();
     let what = if live == 1 { "1 live task".to_owned() } else { format!("{live} live tasks") };
     Err(StoreError::InUse { name, what }.into())
-}
-
-/// Finished rows stay as they are, so what is read here is what is deleted after.
-async fn tell_of_tasks(txn: &Txn, app: &App, at: Timestamp) -> Result<(), Fault> {
-    let mut after = 0;
-    loop {
-        let rows = task::Entity::find()
-            .filter(task::Column::AppUid.eq(app.uid.0))
-            .filter(task::Column::Id.gt(after))
-            .order_by_asc(task::Column::Id)
-            .limit(BATCH)
-            .all(&txn.db)
-            .await?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        after = last.id;
-        let mut events: Vec<Event> = Vec::with_capacity(rows.len());
-        for row in rows {
-            let task = Task::try_from(row)?;
-            let name = task.name.to_string();
-            let removed = task.remove(at).map_err(|_| Fault::Again(StoreError::Conflict(name)))?;
-            events.push(removed.event().clone());
-        }
-        event::append_all(txn, &events).await?;
-    }
 }

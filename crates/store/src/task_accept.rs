@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{EntityTrait, PaginatorTrait, SqlErr};
 use taskplane_domain::task::{Birth, Task, Transition};
+use taskplane_domain::uid::SpaceUid;
 
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
@@ -44,14 +45,14 @@ impl Store {
 
 async fn accept(txn: &Txn, birth: &Birth, key: Option<&RequestKey>) -> Result<Accepted, Fault> {
     if let Some(key) = key
-        && let Some(task) = accepted_before(txn, birth.task(), key).await?
+        && let Some(task) = accepted_before(txn, birth.task().space_uid, METHOD, key).await?
     {
         return Ok(Accepted { task, repeated: true });
     }
     let id = next_id(txn, birth.task()).await?;
     let step = birth.clone().numbered(id);
     if let Some(key) = key {
-        keep_key(txn, step.task(), key).await?;
+        keep_key(txn, step.task(), METHOD, key).await?;
     }
     insert(txn, &step).await.map_err(|fault| match (fault, key) {
         // Its key is forgotten, but what it made has left a trace.
@@ -62,8 +63,14 @@ async fn accept(txn: &Txn, birth: &Birth, key: Option<&RequestKey>) -> Result<Ac
     Ok(Accepted { task: step.into_task(), repeated: false })
 }
 
-async fn accepted_before(txn: &Txn, asked: &Task, key: &RequestKey) -> Result<Option<Task>, Fault> {
-    let id = (asked.space_uid.0, key.principal.clone(), METHOD.to_owned(), key.key.clone());
+/// The Task that the same request made before.
+pub(crate) async fn accepted_before(
+    txn: &Txn,
+    space: SpaceUid,
+    method: &str,
+    key: &RequestKey,
+) -> Result<Option<Task>, Fault> {
+    let id = (space.0, key.principal.clone(), method.to_owned(), key.key.clone());
     let Some(found) = key::Entity::find_by_id(id).one(&txn.db).await? else { return Ok(None) };
     if found.request_hash != key.hash {
         return Err(StoreError::KeyReused.into());
@@ -88,11 +95,11 @@ async fn next_id(txn: &Txn, asked: &Task) -> Result<u64, Fault> {
 }
 
 /// Somebody may have kept the same key since it was looked up: then the next try finds it.
-async fn keep_key(txn: &Txn, task: &Task, key: &RequestKey) -> Result<(), Fault> {
+pub(crate) async fn keep_key(txn: &Txn, task: &Task, method: &str, key: &RequestKey) -> Result<(), Fault> {
     let row = key::ActiveModel {
         space_uid: Set(task.space_uid.0),
         principal: Set(key.principal.clone()),
-        method: Set(METHOD.to_owned()),
+        method: Set(method.to_owned()),
         key: Set(key.key.clone()),
         request_hash: Set(key.hash.to_vec()),
         task_uid: Set(task.uid.0),

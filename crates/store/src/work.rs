@@ -65,10 +65,14 @@ async fn claim(txn: &Txn, uid: SessionUid, limit: u32) -> Result<u64, Fault> {
         &txn.db,
         "WITH picked AS MATERIALIZED (SELECT uid FROM tasks \
              WHERE state = 'PENDING' AND session_uid IS NULL AND cluster = $2 AND (not_before IS NULL OR not_before <= $3) \
+             AND (NOT job_waits OR NOT EXISTS (SELECT 1 FROM tasks older WHERE older.job_uid = tasks.job_uid \
+             AND older.id < tasks.id AND older.state IN ('PENDING', 'STARTING', 'RUNNING', 'CANCELLING'))) \
              ORDER BY created_at, uid LIMIT $4) \
          UPDATE tasks SET session_uid = $1, fence = fence + 1 FROM picked WHERE tasks.uid = picked.uid",
         "WITH picked AS MATERIALIZED (SELECT uid FROM tasks \
              WHERE state = 'PENDING' AND session_uid IS NULL AND cluster = $2 AND (not_before IS NULL OR not_before <= $3) \
+             AND (NOT job_waits OR NOT EXISTS (SELECT 1 FROM tasks older WHERE older.job_uid = tasks.job_uid \
+             AND older.id < tasks.id AND older.state IN ('PENDING', 'STARTING', 'RUNNING', 'CANCELLING'))) \
              ORDER BY created_at, uid LIMIT $4 FOR UPDATE SKIP LOCKED) \
          UPDATE tasks SET session_uid = $1, fence = fence + 1 FROM picked WHERE tasks.uid = picked.uid",
     );

@@ -75,7 +75,6 @@ impl AppService for Api {
         let now = self.platform.clock.now();
         self.platform.store.app_delete(&app.delete(now), now).await.map_err(ApiError::from)?;
         self.platform.feed.ring();
-        self.removals.ring();
         Ok(Response::new(()))
     }
 }

@@ -23,6 +23,10 @@ pub enum ApiError {
     ImagesNotRun(String),
     #[error("{0} takes no more than a burst of new Tasks at once: try again a little later")]
     TooManyRequests(String, Duration),
+    #[error("{0}: nothing of it can be changed or run any more")]
+    JobDeleting(String),
+    #[error("{0} has {1} schedules already, and may have no more")]
+    TooManySchedules(String, usize),
     #[error("the session is over: open a new one")]
     SessionOver,
 }
@@ -39,6 +43,8 @@ impl From<ApiError> for Status {
             ApiError::TooManyRequests(_, delay) => {
                 details::retry_later(Code::ResourceExhausted, "RATE_LIMITED", text, delay)
             }
+            ApiError::JobDeleting(_) => details::error(Code::FailedPrecondition, "JOB_DELETING", text),
+            ApiError::TooManySchedules(..) => details::error(Code::FailedPrecondition, "TOO_MANY_SCHEDULES", text),
             ApiError::SessionOver => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
         }
     }

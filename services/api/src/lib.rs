@@ -8,12 +8,13 @@ mod args;
 mod control;
 mod error;
 mod events;
+mod job_changes;
+mod jobs;
 mod launch;
 mod limits;
 mod live;
 mod logs;
 mod names;
-mod removals;
 mod serve;
 mod sessions;
 mod spaces;
@@ -28,7 +29,6 @@ use std::sync::Arc;
 use taskplane_logs::Objects;
 use taskplane_platform::Platform;
 use taskplane_proto::token::Keyring;
-use taskplane_runtime::worker::Doorbell;
 
 pub use args::ApiArgs;
 pub use live::LogRoutes;
@@ -42,8 +42,6 @@ pub(crate) struct Api {
     tokens: tokens::Tokens,
     routes: LogRoutes,
     limits: Arc<limits::Limits>,
-    /// Rings when there is something to clear away.
-    removals: Doorbell,
     specs: Arc<launch::Specs>,
     args: Arc<ApiArgs>,
 }
@@ -52,16 +50,7 @@ impl Api {
     fn new(platform: Platform, objects: Objects, keys: Keyring, routes: LogRoutes, args: ApiArgs) -> Self {
         let limits = Arc::new(limits::Limits::new(&args));
         let tokens = tokens::Tokens::new(keys, platform.clock.clone());
-        Self {
-            platform,
-            objects,
-            tokens,
-            routes,
-            limits,
-            removals: Doorbell::default(),
-            specs: Arc::default(),
-            args: Arc::new(args),
-        }
+        Self { platform, objects, tokens, routes, limits, specs: Arc::default(), args: Arc::new(args) }
     }
 
     /// Who is asking. One and the same until there is authentication: listeners are local until then.

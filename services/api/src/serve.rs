@@ -7,6 +7,7 @@ use taskplane_proto::internal::v1::executor_control_server::ExecutorControlServe
 use taskplane_proto::token::Keyring;
 use taskplane_proto::v1::app_service_server::AppServiceServer;
 use taskplane_proto::v1::event_service_server::EventServiceServer;
+use taskplane_proto::v1::job_service_server::JobServiceServer;
 use taskplane_proto::v1::space_service_server::SpaceServiceServer;
 use taskplane_proto::v1::task_service_server::TaskServiceServer;
 use taskplane_runtime::inproc;
@@ -17,9 +18,9 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 
+use crate::Api;
 use crate::args::ApiArgs;
 use crate::live::LogRoutes;
-use crate::{Api, removals};
 
 /// These take as long as their callers like.
 const UNHURRIED: &[&str] = &[
@@ -59,7 +60,6 @@ pub async fn run(
             .max_decoding_message_size(MESSAGE_OUT)
             .max_encoding_message_size(MESSAGE_OUT),
     );
-    lifecycle.spawn("removals", removals::clear(api));
 
     let leaving = async {
         lifecycle.soft().cancelled().await;
@@ -91,6 +91,7 @@ fn public_routes(api: &Api) -> anyhow::Result<Routes> {
     let mut routes = Routes::new(bounded!(SpaceServiceServer))
         .add_service(bounded!(AppServiceServer))
         .add_service(bounded!(TaskServiceServer))
+        .add_service(bounded!(JobServiceServer))
         .add_service(bounded!(EventServiceServer));
     if !api.args.no_reflection {
         // grpcurl and others ask in either version.

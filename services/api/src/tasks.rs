@@ -161,7 +161,7 @@ impl Api {
     }
 
     /// An image that nobody here can run would wait for ever. Without any executor the Task waits for one to come.
-    async fn can_be_run(&self, app: &App) -> Result<(), ApiError> {
+    pub(crate) async fn can_be_run(&self, app: &App) -> Result<(), ApiError> {
         if let Source::Archive(_) = app.spec.source {
             return Ok(());
         }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use prost::Message as _;
 use taskplane_bus::{Ring, Topic};
-use taskplane_domain::event::{Event, Fact};
+use taskplane_domain::event::{Event, EventData, Fact};
 use taskplane_domain::run::RunKey;
 use taskplane_domain::task::TaskState;
 use taskplane_domain::uid::{SessionUid, TaskUid};
+use taskplane_proto::convert::duration_to_pb;
 use taskplane_proto::internal::v1 as pb;
 use taskplane_store::Held;
 use tokio::time::Instant;
@@ -27,8 +28,15 @@ const BATCH: u32 = 64;
 /// Bytes of one reply; the rest follows in the next one.
 const REPLY: usize = 2 << 20;
 
-/// What the caller has in hand already, and whether it knows that it is to cancel it.
-type InHand = HashMap<RunKey, bool>;
+/// What the caller has in hand already.
+type InHand = HashMap<RunKey, Knows>;
+
+/// What it knows of a run's end that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Knows {
+    Nothing,
+    ToCancel { grace: Option<Duration> },
+}
 
 impl Api {
     pub(crate) async fn work_acquire(&self, request: pb::AcquireWorkRequest) -> Result<Vec<pb::WorkItem>, ApiError> {
@@ -99,8 +107,13 @@ impl Api {
                 (TaskState::Pending { .. }, None) => {
                     pb::work_item::Work::Launch(self.specs.launch(&self.platform.store, &task).await?)
                 }
-                (TaskState::Cancelling { run, .. }, None | Some(false)) => {
-                    pb::work_item::Work::Cancel(pb::CancelRun { run_uid: run.0.clone() })
+                (TaskState::Cancelling { run, grace, .. }, known)
+                    if known != Some(&Knows::ToCancel { grace: *grace }) =>
+                {
+                    pb::work_item::Work::Cancel(pb::CancelRun {
+                        run_uid: run.0.clone(),
+                        grace: grace.map(duration_to_pb),
+                    })
                 }
                 _ => continue,
             };
@@ -122,10 +135,19 @@ impl Api {
 
 /// Other events change nothing about what there is to do.
 fn makes_work(event: &Event) -> bool {
-    matches!(event.fact, Fact::TaskRequested | Fact::TaskRequeued | Fact::TaskAttemptFailed | Fact::TaskCancelRequested)
+    match event.fact {
+        Fact::TaskRequested | Fact::TaskRequeued | Fact::TaskAttemptFailed | Fact::TaskCancelRequested => true,
+        // A Task that is to replace it may have been waiting for this.
+        Fact::TaskSucceeded | Fact::TaskFailed | Fact::TaskCancelled => {
+            matches!(&event.data, EventData::Task(task) if task.job.is_some())
+        }
+        _ => false,
+    }
 }
 
-fn held_from_pb(held: pb::Held) -> Option<(RunKey, bool)> {
-    let pb::Held { task_uid, attempt, cancelling } = held;
-    Some((RunKey { task: TaskUid(task_uid.parse().ok()?), attempt }, cancelling))
+fn held_from_pb(held: pb::Held) -> Option<(RunKey, Knows)> {
+    let pb::Held { task_uid, attempt, cancelling, grace } = held;
+    let grace = grace.and_then(|grace| Duration::try_from(grace).ok());
+    let knows = if cancelling { Knows::ToCancel { grace } } else { Knows::Nothing };
+    Some((RunKey { task: TaskUid(task_uid.parse().ok()?), attempt }, knows))
 }

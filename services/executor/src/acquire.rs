@@ -31,7 +31,8 @@ impl Executor {
                     .map(|run| pb::Held {
                         task_uid: run.key.task.to_string(),
                         attempt: run.key.attempt,
-                        cancelling: run.cancelling(),
+                        cancelling: run.cancelling().is_some(),
+                        grace: run.cancelling().flatten().map(duration_to_pb),
                     })
                     .collect(),
                 wait: Some(duration_to_pb(WAIT)),
@@ -74,8 +75,8 @@ impl Executor {
                     self.platform.lifecycle.spawn("run", self.clone().drive(run, launch));
                 }
             }
-            pb::work_item::Work::Cancel(pb::CancelRun { run_uid }) => match self.registry.find(&key) {
-                Some(run) => run.cancel(),
+            pb::work_item::Work::Cancel(pb::CancelRun { run_uid, grace }) => match self.registry.find(&key) {
+                Some(run) => run.cancel(grace.and_then(|grace| Duration::try_from(grace).ok())),
                 None => self.platform.lifecycle.spawn("run", self.clone().disown(key, fence, RunUid(run_uid))),
             },
         }

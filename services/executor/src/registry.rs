@@ -1,8 +1,8 @@
 //! The runs in hand.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use taskplane_domain::run::RunKey;
 use taskplane_domain::uid::Fence;
@@ -14,19 +14,21 @@ pub(crate) struct Run {
     pub fence: Fence,
     /// Rings when there is something to look at.
     pub bell: Notify,
-    cancelling: AtomicBool,
+    /// Set once it is to end: the grace it was told to give, or the backend's own.
+    cancelling: Mutex<Option<Option<Duration>>>,
     /// True once its log is complete in the archive.
     pub sealed: watch::Sender<bool>,
 }
 
 impl Run {
-    pub fn cancel(&self) {
-        self.cancelling.store(true, Ordering::SeqCst);
+    pub fn cancel(&self, grace: Option<Duration>) {
+        *self.cancelling.lock().unwrap_or_else(PoisonError::into_inner) = Some(grace);
         self.bell.notify_one();
     }
 
-    pub fn cancelling(&self) -> bool {
-        self.cancelling.load(Ordering::SeqCst)
+    /// With which grace it is to end, if it is.
+    pub fn cancelling(&self) -> Option<Option<Duration>> {
+        *self.cancelling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,13 +46,8 @@ impl Registry {
         if runs.contains_key(&key) {
             return None;
         }
-        let run = Run {
-            key,
-            fence,
-            bell: Notify::new(),
-            cancelling: AtomicBool::new(false),
-            sealed: watch::Sender::new(false),
-        };
+        let run =
+            Run { key, fence, bell: Notify::new(), cancelling: Mutex::default(), sealed: watch::Sender::new(false) };
         let run = Arc::new(run);
         runs.insert(key, Arc::clone(&run));
         Some(run)

@@ -55,10 +55,10 @@ impl Executor {
                 fail::fail_point!("executor::after_release");
                 if let Err(error) = released {
                     tracing::warn!(%error, "a run could not be released");
-                    self.cancel(run.key).await;
+                    self.cancel(run.key, None).await;
                 }
             }
-            Answer::Cancelling => self.cancel(run.key).await,
+            Answer::Cancelling => self.cancel(run.key, None).await,
             Answer::Fenced => return self.abandon(run.key).await,
         }
         let shipped = self.ship(run, spec.space_uid, cap);
@@ -95,7 +95,7 @@ impl Executor {
 
     /// Watches the run until it is over, telling of its start and passing on an order to end it.
     async fn follow(&self, run: &Run, uid: &RunUid) -> Fate {
-        let (mut told, mut cancelled) = (false, false);
+        let (mut told, mut cancelled) = (false, None);
         loop {
             match self.platform.backend.observe(&run.key).await {
                 Ok(Observation::Over { run: _, fate }) => {
@@ -118,7 +118,7 @@ impl Executor {
                     {
                         Answer::Accepted => {}
                         // Fenced: no longer ours, so it must not go on either.
-                        Answer::Cancelling | Answer::Fenced => run.cancel(),
+                        Answer::Cancelling | Answer::Fenced => run.cancel(None),
                     }
                 }
                 Ok(Observation::Running { .. } | Observation::Inert { .. }) => {}
@@ -127,9 +127,10 @@ impl Executor {
                     tokio::time::sleep(jittered(RETRY)).await;
                 }
             }
-            if run.cancelling() && !cancelled {
-                cancelled = true;
-                self.cancel(run.key).await;
+            let order = run.cancelling();
+            if let Some(grace) = order.filter(|_| order != cancelled) {
+                cancelled = order;
+                self.cancel(run.key, grace).await;
             }
             tokio::select! {
                 () = run.bell.notified() => {}
@@ -138,15 +139,15 @@ impl Executor {
         }
     }
 
-    async fn cancel(&self, key: RunKey) {
-        if let Err(error) = self.platform.backend.cancel(&key).await {
+    async fn cancel(&self, key: RunKey, grace: Option<Duration>) {
+        if let Err(error) = self.platform.backend.cancel(&key, grace).await {
             tracing::warn!(%error, "a run could not be asked to end");
         }
     }
 
     /// Ends a run that is not ours to run, and says nothing of it.
     async fn abandon(&self, key: RunKey) {
-        self.cancel(key).await;
+        self.cancel(key, None).await;
         while let Ok(Observation::Inert { .. } | Observation::Running { .. }) =
             self.platform.backend.observe(&key).await
         {

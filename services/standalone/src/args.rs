@@ -11,7 +11,7 @@ use taskplane_runtime::CommonArgs;
 
 /// Taskplane in one process: SQLite, an in-process bus, Tasks as processes of this machine.
 #[derive(Debug, Clone, clap::Parser)]
-#[command(name = "taskplane-standalone", version, about, long_about = None)]
+#[command(name = "taskplane-standalone", version = version(), about, long_about = None)]
 pub struct StandaloneArgs {
     /// Where the public gRPC API listens; port 0 takes a free one
     #[arg(long, env = "TASKPLANE_LISTEN", default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
@@ -52,6 +52,11 @@ pub struct StandaloneArgs {
     pub executor: ExecutorArgs,
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// The release of the time zone database decides when schedules fire, so it is told with the version.
+fn version() -> String {
+    format!("{} (tzdb {})", env!("CARGO_PKG_VERSION"), taskplane_domain::schedule::tzdb_release())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -16,17 +16,20 @@ use futures::FutureExt as _;
 use taskplane_api::{Listeners, LogRoutes};
 use taskplane_backend::local::{FetchSource, LocalBackend, LocalConfig};
 use taskplane_bus::InProcessBus;
+use taskplane_domain::Name;
 use taskplane_executor::LiveLogs;
 use taskplane_logs::Objects;
 use taskplane_platform::{Feed, Platform, relay};
-use taskplane_runtime::{Clock, Lifecycle, inproc};
-use taskplane_store::{Store, StoreOptions};
+use taskplane_runtime::{Clock, Lifecycle, failpoint, inproc};
+use taskplane_store::{DatabaseClock, Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 pub use args::StandaloneArgs;
 use data::DataDir;
 
+/// Where Tasks run here.
+const CLUSTER: &str = "local";
 /// Under this address the api finds the executor beside it.
 const HERE: &str = "in-process";
 /// Events that a slow listener may be behind before it is told to look for itself.
@@ -42,7 +45,9 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
     let data = DataDir::open(&args.data_dir)?;
     let keys = data.keys(args.token_key_file.as_deref())?;
     let url = args.database_url.clone().unwrap_or_else(|| data.database_url());
-    let store = Store::connect(&url, StoreOptions::default()).await.context("the database cannot be used")?;
+    let store = Store::connect(&url, StoreOptions { clock: database_clock(), ..StoreOptions::default() })
+        .await
+        .context("the database cannot be used")?;
     store.migrate().await.context("the database cannot be brought to this version's schema")?;
     let objects = Objects::open(&data.objects_url())?;
     let backend = Arc::new(LocalBackend::open(local_config(&args, &data, &objects)?)?);
@@ -55,10 +60,18 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
     let (to_api, internal) = inproc::pair();
     let (to_executor, live) = inproc::pair();
     let feed = Feed::new(Arc::new(InProcessBus::new(BACKLOG)));
-    let platform = Platform { clock: Clock::system(), store: store.clone(), feed, lifecycle: control.clone() };
+    let platform = Platform {
+        clock: Clock::ahead(failpoint::clock_ahead()),
+        store: store.clone(),
+        feed,
+        lifecycle: control.clone(),
+    };
     control.spawn("relay", relay(platform.clone()));
     let routes = LogRoutes::new(HashMap::from([(HERE.to_owned(), to_executor)]));
     let listeners = Listeners { public, internal };
+    let cluster: Name = CLUSTER.parse()?;
+    control.spawn_vital("scheduler", taskplane_scheduler::run(platform.clone(), cluster));
+    control.spawn_vital("reaper", taskplane_reaper::run(platform.clone(), objects.clone()));
     let api = taskplane_api::run(platform, objects.clone(), keys, routes, listeners, args.api.clone());
     let (opened, ready) = oneshot::channel();
     let live = LiveLogs { address: HERE.to_owned(), incoming: live };
@@ -106,6 +119,14 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
     };
     store.close().await?;
     announced.and(served).and(worked)
+}
+
+/// The database's own, but in tests of what time does to a whole process.
+fn database_clock() -> DatabaseClock {
+    match failpoint::clock_ahead() {
+        0 => DatabaseClock::Database,
+        micros => DatabaseClock::Ahead(micros),
+    }
 }
 
 fn local_config(args: &StandaloneArgs, data: &DataDir, objects: &Objects) -> anyhow::Result<LocalConfig> {

@@ -39,6 +39,8 @@ use run::{Phase, Run};
 /// Where the archives come from: a file to read from its beginning.
 pub type FetchSource = Arc<dyn Fn(SourceArchive) -> BoxFuture<'static, io::Result<File>> + Send + Sync>;
 
+/// A process that stops has less time than a Task may have to end.
+const STOP_GRACE_MAX: Duration = Duration::from_secs(12);
 /// How much longer than the grace the end may take before it is forced.
 const STOP_SLACK: Duration = Duration::from_secs(2);
 
@@ -125,14 +127,23 @@ impl Backend for LocalBackend {
         Ok(self.house.find(*run).map_or(Observation::Absent, |run| run.observation()))
     }
 
-    async fn cancel(&self, run: &RunKey) -> Result<(), BackendError> {
+    async fn cancel(&self, run: &RunKey, grace: Option<Duration>) -> Result<(), BackendError> {
         let run = self.find(run)?;
+        let asked = run.clone();
         // Behind a release that is under way.
         blocking("cancel the run", move || {
-            run.cancel();
+            asked.cancel();
             Ok(())
         })
-        .await
+        .await?;
+        // The shim counts the backend's own grace; a shorter one is counted here.
+        if let Some(grace) = grace.filter(|grace| *grace < self.house.config.grace) {
+            self.house.tracker.spawn(async move {
+                tokio::time::sleep(grace).await;
+                run.kill();
+            });
+        }
+        Ok(())
     }
 
     async fn remove(&self, run: &RunKey) -> Result<(), BackendError> {
@@ -172,7 +183,8 @@ impl Backend for LocalBackend {
             })
             .await;
         }
-        if tokio::time::timeout(self.house.config.grace + STOP_SLACK, all_over(&runs)).await.is_err() {
+        let grace = self.house.config.grace.min(STOP_GRACE_MAX);
+        if tokio::time::timeout(grace + STOP_SLACK, all_over(&runs)).await.is_err() {
             runs.iter().for_each(|run| run.abandon());
             if tokio::time::timeout(STOP_SLACK, all_over(&runs)).await.is_err() {
                 tracing::warn!("some runs are still ending");

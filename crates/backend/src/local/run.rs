@@ -103,6 +103,14 @@ impl Run {
         }
     }
 
+    /// No time is left for asking.
+    pub(super) fn kill(&self) {
+        let mut orders = self.orders();
+        if orders.given == Given::Go {
+            orders.give(wire::KILL);
+        }
+    }
+
     /// Asks for the end because the executor stops.
     pub(super) fn stop(&self) {
         let mut orders = self.orders();

@@ -196,6 +196,7 @@ impl Run {
         let mut order = [0];
         match orders.read(&mut order) {
             Ok(1) if order == [wire::CANCEL] => self.ask_to_end(Cause::Cancel),
+            Ok(1) if order == [wire::KILL] => self.force(),
             Ok(1) if order == [wire::STOP] => self.ask_to_end(Cause::Stop),
             Ok(1) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -210,6 +211,14 @@ impl Run {
         if let (Some(command), None) = (self.command, &self.ending) {
             self.ending = Some(Ending { cause, kill_at: Instant::now() + self.grace });
             tree::ask(command);
+        }
+    }
+
+    /// No time is left for asking.
+    fn force(&mut self) {
+        self.ask_to_end(Cause::Cancel);
+        if let Some(ending) = &mut self.ending {
+            ending.kill_at = Instant::now();
         }
     }
 

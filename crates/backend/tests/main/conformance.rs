@@ -93,7 +93,7 @@ pub async fn an_unknown_run_is_absent_and_takes_no_orders(backend: &dyn Backend,
     let key = make("true").key;
     assert_eq!(backend.observe(&key).await.unwrap(), Observation::Absent);
     assert!(matches!(backend.release(&key).await, Err(BackendError::Absent)));
-    assert!(matches!(backend.cancel(&key).await, Err(BackendError::Absent)));
+    assert!(matches!(backend.cancel(&key, None).await, Err(BackendError::Absent)));
     assert!(matches!(backend.output(&key, 0, true).next().await, Some(Err(BackendError::Absent))));
     backend.remove(&key).await.unwrap();
 }
@@ -132,8 +132,8 @@ pub async fn exit_codes_are_told_as_they_are(backend: &dyn Backend, make: Make<'
 pub async fn a_cancelled_inert_run_never_starts(backend: &dyn Backend, make: Make<'_>) {
     let spec = make("echo started");
     let uid = backend.ensure(&spec).await.unwrap();
-    backend.cancel(&spec.key).await.unwrap();
-    backend.cancel(&spec.key).await.unwrap();
+    backend.cancel(&spec.key, None).await.unwrap();
+    backend.cancel(&spec.key, None).await.unwrap();
     backend.release(&spec.key).await.unwrap();
     assert_eq!(until_over(backend, &spec.key).await, Fate::NeverStarted);
     assert_eq!(backend.ensure(&spec).await.unwrap(), uid, "asking again does not undo it");
@@ -144,8 +144,8 @@ pub async fn a_cancelled_inert_run_never_starts(backend: &dyn Backend, make: Mak
 pub async fn a_cancelled_run_is_over_when_nothing_is_left(backend: &dyn Backend, make: Make<'_>) {
     let key = start(backend, &make("echo up; while :; do sleep 1000; done")).await;
     until_written(backend, &key, "up").await;
-    backend.cancel(&key).await.unwrap();
-    backend.cancel(&key).await.unwrap();
+    backend.cancel(&key, None).await.unwrap();
+    backend.cancel(&key, None).await.unwrap();
     assert_eq!(until_ended(backend, &key).await.cause, EndCause::Cancel);
 }
 
@@ -159,7 +159,7 @@ pub async fn a_run_that_takes_too_long_is_timed_out(backend: &dyn Backend, make:
 pub async fn a_natural_end_stays_one_after_a_cancel(backend: &dyn Backend, make: Make<'_>) {
     let spec = make("exit 3");
     let end = run(backend, &spec).await;
-    backend.cancel(&spec.key).await.unwrap();
+    backend.cancel(&spec.key, None).await.unwrap();
     assert_eq!(until_ended(backend, &spec.key).await, end);
 }
 

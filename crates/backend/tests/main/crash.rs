@@ -170,7 +170,7 @@ async fn a_cancel_that_was_under_way_is_remembered() {
     let spec = kit.spec("trap 'echo leaving; sleep 1000' TERM; echo up; sleep 1000 & wait");
     let run = start(kit.backend(), &spec).await;
     until_written(kit.backend(), &run, "up").await;
-    kit.backend().cancel(&run).await.unwrap();
+    kit.backend().cancel(&run, None).await.unwrap();
     until_written(kit.backend(), &run, "leaving").await;
     kit.drop_backend();
     kit.until_none_alive().await;

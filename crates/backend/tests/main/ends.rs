@@ -48,7 +48,7 @@ async fn a_stubborn_command_is_killed_when_it_is_cancelled() {
     let kit = Kit::new();
     let key = start(kit.backend(), &kit.spec(STUBBORN)).await;
     until_written(kit.backend(), &key, "up").await;
-    kit.backend().cancel(&key).await.unwrap();
+    kit.backend().cancel(&key, None).await.unwrap();
     let end = until_ended(kit.backend(), &key).await;
     assert_eq!((end.cause, end.exit), (EndCause::Cancel, by_signal(9)));
     assert!(kit.alive().is_empty());
@@ -62,7 +62,7 @@ async fn what_a_script_started_gets_the_grace_too() {
         "exec 2>/dev/null; (trap 'sleep 0.05; echo saved; exit' TERM; echo up; while :; do sleep 0.01; done); true";
     let key = start(kit.backend(), &kit.spec(command)).await;
     until_written(kit.backend(), &key, "up").await;
-    kit.backend().cancel(&key).await.unwrap();
+    kit.backend().cancel(&key, None).await.unwrap();
     assert_eq!(until_ended(kit.backend(), &key).await.cause, EndCause::Cancel);
     assert_eq!(text(kit.backend(), &key).await, "up\nsaved\n");
 }
@@ -72,7 +72,7 @@ async fn a_stopped_command_hears_that_it_is_to_end() {
     let kit = Kit::new();
     let key = start(kit.backend(), &kit.spec("trap 'echo woken; exit' TERM; echo up; kill -STOP $$; sleep 1000")).await;
     until_written(kit.backend(), &key, "up").await;
-    kit.backend().cancel(&key).await.unwrap();
+    kit.backend().cancel(&key, None).await.unwrap();
     assert_eq!(until_ended(kit.backend(), &key).await.cause, EndCause::Cancel);
     assert_eq!(text(kit.backend(), &key).await, "up\nwoken\n");
 }
@@ -82,7 +82,7 @@ async fn an_end_beside_the_cancel_is_the_one_or_the_other() {
     let kit = Kit::new();
     for _ in 0..20 {
         let key = start(kit.backend(), &kit.spec("exit 4")).await;
-        kit.backend().cancel(&key).await.unwrap();
+        kit.backend().cancel(&key, None).await.unwrap();
         let end = until_ended(kit.backend(), &key).await;
         let natural = Exit { code: Some(4), signal: None };
         assert!(end.cause == EndCause::Cancel || (end.cause, end.exit) == (EndCause::Natural, natural), "{end:?}");

@@ -49,7 +49,7 @@ async fn a_line_without_its_end_is_seen_at_once() {
     let key = start(kit.backend(), &kit.spec("printf 'half'; sleep 1000")).await;
     let first = kit.backend().output(&key, 0, true).next().await.unwrap().unwrap();
     assert_eq!((first.offset, &first.content[..]), (0, &b"half"[..]));
-    kit.backend().cancel(&key).await.unwrap();
+    kit.backend().cancel(&key, None).await.unwrap();
     until_ended(kit.backend(), &key).await;
 }
 

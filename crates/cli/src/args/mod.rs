@@ -1,6 +1,7 @@
 //! What can be typed: flags that every command takes, and the list of commands.
 
 mod app;
+mod job;
 mod space;
 mod task;
 pub mod value;
@@ -12,13 +13,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use app::{AppArgs, DeleteAppArgs, PushArgs, ResourceArgs};
+pub use job::{
+    CreateJobArgs, DeleteJobArgs, DeleteJobScheduleArgs, GapArg, JobArgs, JobHistoryArgs, JobSchedulesArgs, OverlapArg,
+    PauseJobArgs, PolicyArg, PreviewArgs, RunJobArgs, ScheduleJobArgs, WhenArgs,
+};
 pub use space::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceSettings, UpdateSpaceArgs};
 pub use task::{
-    EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunTaskArgs, StateArg, TaskArgs, TaskPick, TasksArgs,
+    EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunArgs, RunTaskArgs, StateArg, TaskArgs, TaskPick, TasksArgs,
     TerminateArgs,
 };
 
-/// Run Tasks on Apps: push an App, run commands on it, follow them, read their logs.
+/// Run Tasks on Apps: push an App, run commands on it, now or on a schedule, follow them, read their logs.
 #[derive(Debug, Parser)]
 #[command(name = "taskplane", version, disable_help_subcommand = true)]
 pub struct Cli {
@@ -94,6 +99,30 @@ pub enum Command {
     TerminateTask(TerminateArgs),
     /// Print the logs of an App's Tasks, and follow them
     Logs(LogsArgs),
+    /// Make a Job: a Task that runs again and again, on a schedule or when asked
+    CreateJob(Box<CreateJobArgs>),
+    /// Run a Job's Task once, now
+    RunJob(Box<RunJobArgs>),
+    /// Set when a Job runs, or add a time
+    ScheduleJob(ScheduleJobArgs),
+    /// List Jobs
+    Jobs,
+    /// Show a Job with its schedules
+    Job(JobArgs),
+    /// List schedules of the Space's Jobs, or of one Job
+    JobSchedules(JobSchedulesArgs),
+    /// List what became of each time of a Job, and of each run that was asked for
+    JobHistory(JobHistoryArgs),
+    /// Hold the ticks of a Job back
+    PauseJob(PauseJobArgs),
+    /// Let the ticks of a Job fire again, from now on
+    ResumeJob(JobArgs),
+    /// Delete a schedule of a Job
+    DeleteJobSchedule(DeleteJobScheduleArgs),
+    /// Delete a Job with its Tasks and their logs, and end those that are live
+    DeleteJob(DeleteJobArgs),
+    /// Show when a schedule would fire, before there is one
+    PreviewSchedule(PreviewArgs),
     /// List what happened in the Space, or follow it
     Events(EventsArgs),
     /// Print the completion script for a shell

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use jiff::civil::Date;
 use jiff::fmt::friendly::SpanParser;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Lines;
@@ -28,6 +30,17 @@ pub fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         return now.checked_sub(back).map_err(|_| format!("`{text}` is too long ago"));
     }
     text.parse().map_err(|_| format!("`{text}` is neither a duration (10m) nor a time (2026-01-31T12:00:00Z)"))
+}
+
+/// A point in time with its offset, or the beginning of a day in UTC.
+pub fn time(text: &str) -> Result<Timestamp, String> {
+    let day = |date: Date| date.to_zoned(TimeZone::UTC).map(|midnight| midnight.timestamp());
+    // A date would also be read off a time without its offset, which could mean any place's.
+    let date = (text.len() == "2026-01-31".len()).then(|| text.parse::<Date>().and_then(day));
+    match (text.parse::<Timestamp>(), date) {
+        (Ok(time), _) | (_, Some(Ok(time))) => Ok(time),
+        _ => Err(format!("`{text}` is not a time; write for example 2026-01-31T12:00:00Z, or 2026-01-31")),
+    }
 }
 
 /// `KEY=VALUE`; the value may be empty and may hold further `=`.
@@ -95,6 +108,15 @@ mod tests {
         assert_eq!(since("10m", now).unwrap().to_string(), "2030-01-01T11:50:00Z");
         assert_eq!(since("2029-12-31T00:00:00+01:00", now).unwrap().to_string(), "2029-12-30T23:00:00Z");
         assert!(since("yesterday", now).is_err());
+    }
+
+    #[test]
+    fn a_time_has_its_offset_or_is_a_day_in_utc() {
+        assert_eq!(time("2026-03-29T02:00:00+01:00").unwrap().to_string(), "2026-03-29T01:00:00Z");
+        assert_eq!(time("2026-03-29").unwrap().to_string(), "2026-03-29T00:00:00Z");
+        for text in ["", "2026-03-29T02:00:00", "2026-03", "tomorrow", "2026-02-30"] {
+            assert!(time(text).is_err(), "{text}");
+        }
     }
 
     #[test]

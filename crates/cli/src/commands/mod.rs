@@ -3,18 +3,23 @@
 pub mod about;
 mod app;
 mod event;
+mod history;
+mod job;
 mod logs;
+mod preview;
 mod push;
 mod run;
+mod schedule;
 mod space;
 mod target;
 mod task;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use taskplane_proto::v1::Resources;
+use taskplane_proto::v1::{ReasonClass, Resources, RetryPolicy};
 
-use crate::args::{Command, ResourceArgs};
+use crate::args::{Command, ResourceArgs, RetryArgs};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -35,6 +40,18 @@ pub async fn dispatch(context: &Context, command: Command) -> Result<(), Failure
         Command::Task(args) => task::show(context, args).await,
         Command::TerminateTask(args) => task::terminate(context, args).await,
         Command::Logs(args) => logs::logs(context, args).await,
+        Command::CreateJob(args) => job::create(context, *args).await,
+        Command::RunJob(args) => run::run_job(context, *args).await,
+        Command::ScheduleJob(args) => schedule::set(context, args).await,
+        Command::Jobs => job::list(context).await,
+        Command::Job(args) => job::show(context, args).await,
+        Command::JobSchedules(args) => schedule::list(context, args).await,
+        Command::JobHistory(args) => history::history(context, args).await,
+        Command::PauseJob(args) => job::pause(context, args).await,
+        Command::ResumeJob(args) => job::resume(context, args).await,
+        Command::DeleteJobSchedule(args) => schedule::delete(context, args).await,
+        Command::DeleteJob(args) => job::delete(context, args).await,
+        Command::PreviewSchedule(args) => preview::preview(context, args).await,
         Command::Events(args) => event::events(context, args).await,
         Command::Completion { shell } => about::completion(context.screen(), shell),
         Command::Version => about::version(&context.printer),
@@ -57,4 +74,23 @@ fn resources(args: ResourceArgs) -> Option<Resources> {
 /// Of pairs with the same name the last one counts.
 fn map(pairs: Vec<(String, String)>) -> BTreeMap<String, String> {
     pairs.into_iter().collect()
+}
+
+fn retry_policy(args: RetryArgs) -> Option<RetryPolicy> {
+    let RetryArgs { max_attempts, retry_on, backoff, retry_unknown } = args;
+    if max_attempts.is_none() && retry_on.is_empty() && backoff.is_none() && !retry_unknown {
+        return None;
+    }
+    Some(RetryPolicy {
+        max_attempts: max_attempts.unwrap_or_default(),
+        backoff: backoff.map(duration),
+        retry_on: retry_on.into_iter().map(|class| ReasonClass::from(class).into()).collect(),
+        retry_unknown,
+    })
+}
+
+/// As the api takes it.
+fn duration(duration: Duration) -> prost_types::Duration {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    prost_types::Duration { seconds, nanos: duration.subsec_nanos().cast_signed() }
 }

@@ -1,16 +1,15 @@
-//! `run-task`: submits a Task and, with `--wait`, stands in for it until its end.
+//! `run-task` and `run-job`: submit a Task and, with `--wait`, stand in for it until its end.
 
-use std::time::Duration;
-
+use taskplane_proto::v1::job_service_client::JobServiceClient;
 use taskplane_proto::v1::task_service_client::TaskServiceClient;
 use taskplane_proto::v1::{
-    LogLine, LogStream, Reason, ReasonClass, RetryPolicy, RunTaskRequest, StreamLogsRequest, Task, TaskState,
+    LogLine, LogStream, Reason, RunJobRequest, RunTaskRequest, StreamLogsRequest, Task, TaskState,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Builder;
 
-use super::{map, resources};
-use crate::args::{RetryArgs, RunTaskArgs};
+use super::{duration, map, resources, retry_policy};
+use crate::args::{RunArgs, RunJobArgs, RunTaskArgs};
 use crate::context::Context;
 use crate::escape;
 use crate::failure::Failure;
@@ -20,50 +19,67 @@ use crate::render::{state, table};
 use crate::{clock, names, watch};
 
 pub async fn run_task(context: &Context, args: RunTaskArgs) -> Result<(), Failure> {
-    let wait = args.wait;
-    let request = request(context.session.space()?, args);
+    let wait = args.run.wait;
+    let request = task_request(&context.session.space()?, args);
     // The request id makes this safe to repeat: the same Task comes back.
     let task = context
         .session
         .call(&request, async |channel, request| TaskServiceClient::new(channel).run_task(request).await)
         .await?;
-    if wait {
-        return stand_in(context, task).await;
-    }
-    context.printer.one(&task, |task| format!("{}\n\n{}", submitted(task), hints(context, task)))
+    go_on(context, task, wait).await
 }
 
-fn request(space: String, args: RunTaskArgs) -> RunTaskRequest {
-    let RunTaskArgs { app, command, name, env, timeout, labels, retry, request_id, wait: _, resources: typed } = args;
+pub async fn run_job(context: &Context, args: RunJobArgs) -> Result<(), Failure> {
+    let wait = args.run.wait;
+    let request = job_request(names::job(&args.job, || context.session.space())?, args.run);
+    let task = context
+        .session
+        .call(&request, async |channel, request| JobServiceClient::new(channel).run_job(request).await)
+        .await?;
+    go_on(context, task, wait).await
+}
+
+fn task_request(space: &str, args: RunTaskArgs) -> RunTaskRequest {
+    let RunTaskArgs { app, run } = args;
+    let RunArgs { command, name, env, timeout, labels, retry, request_id, wait: _, resources: typed } = run;
     RunTaskRequest {
-        parent: names::app(&space, &app),
+        parent: names::app(space, &app),
         command: command.unwrap_or_default(),
         display_name: name.unwrap_or_default(),
         resources: resources(typed),
         env: map(env),
-        timeout: timeout.map(to_wire),
+        timeout: timeout.map(duration),
         retry_policy: retry_policy(retry),
         labels: map(labels),
-        request_id: request_id.unwrap_or_else(|| Builder::from_random_bytes(rand::random()).into_uuid().to_string()),
+        request_id: request_id.unwrap_or_else(random_id),
     }
 }
 
-fn retry_policy(args: RetryArgs) -> Option<RetryPolicy> {
-    let RetryArgs { max_attempts, retry_on, backoff, retry_unknown } = args;
-    if max_attempts.is_none() && retry_on.is_empty() && backoff.is_none() && !retry_unknown {
-        return None;
+fn job_request(name: String, run: RunArgs) -> RunJobRequest {
+    let RunArgs { command, name: display_name, env, timeout, labels, retry, request_id, wait: _, resources: typed } =
+        run;
+    RunJobRequest {
+        name,
+        command: command.unwrap_or_default(),
+        display_name: display_name.unwrap_or_default(),
+        resources: resources(typed),
+        env: map(env),
+        timeout: timeout.map(duration),
+        retry_policy: retry_policy(retry),
+        labels: map(labels),
+        request_id: request_id.unwrap_or_else(random_id),
     }
-    Some(RetryPolicy {
-        max_attempts: max_attempts.unwrap_or_default(),
-        backoff: backoff.map(to_wire),
-        retry_on: retry_on.into_iter().map(|class| ReasonClass::from(class).into()).collect(),
-        retry_unknown,
-    })
 }
 
-fn to_wire(duration: Duration) -> prost_types::Duration {
-    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    prost_types::Duration { seconds, nanos: duration.subsec_nanos().cast_signed() }
+fn random_id() -> String {
+    Builder::from_random_bytes(rand::random()).into_uuid().to_string()
+}
+
+async fn go_on(context: &Context, task: Task, wait: bool) -> Result<(), Failure> {
+    if wait {
+        return stand_in(context, task).await;
+    }
+    context.printer.one(&task, |task| format!("{}\n\n{}", submitted(task), hints(context, task)))
 }
 
 fn submitted(task: &Task) -> String {
@@ -166,6 +182,7 @@ fn outcome(task: &Task) -> (u8, Option<String>) {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use taskplane_proto::v1::ReasonClass;
 
     use super::*;
     use crate::args::{Cli, Command};
@@ -173,7 +190,7 @@ mod tests {
     fn requested(words: &[&str]) -> RunTaskRequest {
         let words = ["taskplane", "run-task", "shop"].iter().chain(words);
         match Cli::try_parse_from(words).unwrap().command {
-            Command::RunTask(args) => request("spaces/s".to_owned(), *args),
+            Command::RunTask(args) => task_request("spaces/s", *args),
             other => panic!("{other:?}"),
         }
     }
@@ -243,6 +260,16 @@ mod tests {
         assert_eq!(policy.backoff.unwrap().nanos, 500_000_000);
         assert_eq!(policy.retry_on, [i32::from(ReasonClass::User), ReasonClass::Infrastructure.into()]);
         assert_eq!(request.resources.unwrap().cpu, "0.5");
+    }
+
+    #[test]
+    fn a_job_takes_the_same_overrides() {
+        let words = ["taskplane", "run-job", "nightly", "-c", "true", "-e", "A=1", "-m", "1G", "--max-attempts", "2"];
+        let Command::RunJob(args) = Cli::try_parse_from(words).unwrap().command else { panic!("another command") };
+        let request = job_request("spaces/s/jobs/nightly".to_owned(), args.run);
+        assert_eq!((request.name.as_str(), request.command.as_str()), ("spaces/s/jobs/nightly", "true"));
+        assert_eq!((request.env["A"].as_str(), request.resources.unwrap().memory.as_str()), ("1", "1G"));
+        assert_eq!((request.retry_policy.unwrap().max_attempts, request.request_id.len()), (2, 36));
     }
 
     #[test]

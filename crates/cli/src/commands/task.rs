@@ -14,12 +14,14 @@ use crate::{clock, names, watch};
 
 pub async fn list(context: &Context, args: TasksArgs) -> Result<(), Failure> {
     let TasksArgs { app, states, job, limit } = args;
+    let parent = names::app(&context.session.space()?, app.as_deref().unwrap_or("-"));
     let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-    let mut request = ListTasksRequest {
-        parent: names::app(&context.session.space()?, app.as_deref().unwrap_or("-")),
-        filter: filter(&states, job.as_deref()),
-        ..ListTasksRequest::default()
-    };
+    list_some(context, parent, filter(&states, job.as_deref()), limit).await
+}
+
+/// The newest Tasks that pass a filter.
+pub async fn list_some(context: &Context, parent: String, filter: String, limit: usize) -> Result<(), Failure> {
+    let mut request = ListTasksRequest { parent, filter, ..ListTasksRequest::default() };
     let mut tasks: Vec<Task> = Vec::new();
     loop {
         request.page_size = i32::try_from(limit - tasks.len()).map_or(PAGE, |left| left.min(PAGE));
@@ -37,7 +39,7 @@ pub async fn list(context: &Context, args: TasksArgs) -> Result<(), Failure> {
     context.printer.list("tasks", &tasks, |tasks| table::tasks(tasks, clock::now()))
 }
 
-fn filter(states: &[StateArg], job: Option<&str>) -> String {
+pub fn filter(states: &[StateArg], job: Option<&str>) -> String {
     let mut terms = Vec::new();
     if !states.is_empty() {
         let names: Vec<&str> = states

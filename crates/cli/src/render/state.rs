@@ -1,6 +1,8 @@
-//! The words for where a Task stands.
+//! The words for where a Task or a Job stands.
 
-use taskplane_proto::v1::{Reason, Task, TaskState};
+use taskplane_proto::v1::{
+    ConcurrencyPolicy, Job, JobState, Reason, RunOutcome, Schedule, ScheduleState, Task, TaskState,
+};
 
 /// Whether a Task has come to its end.
 pub fn is_over(state: TaskState) -> bool {
@@ -44,6 +46,59 @@ pub fn state_name(state: TaskState) -> String {
     }
 }
 
+/// Whether a schedule is held back, by itself or with its Job.
+pub fn is_suspended(job: &Job, schedule: &Schedule) -> bool {
+    schedule.suspended || job.state() != JobState::Active
+}
+
+/// kf's condition: whether the Job can be run.
+pub fn job_ready(job: &Job) -> &'static str {
+    match job.state() {
+        JobState::Active | JobState::Paused => "True",
+        JobState::Deleting => "False",
+        JobState::Unspecified => "Unknown",
+    }
+}
+
+/// Why a Job fires, or why it does not.
+pub fn job_reason(job: &Job) -> &'static str {
+    let never = |schedule: &Schedule| schedule.state() == ScheduleState::Never;
+    let on: Vec<&Schedule> = job.schedules.iter().filter(|schedule| !schedule.suspended).collect();
+    match job.state() {
+        JobState::Unspecified => "Unknown",
+        JobState::Deleting => "Deleting",
+        JobState::Paused => "Paused",
+        JobState::Active if job.schedules.is_empty() => "Unscheduled",
+        JobState::Active if on.is_empty() => "Suspended",
+        JobState::Active if on.into_iter().all(never) => "NeverFires",
+        JobState::Active => "Active",
+    }
+}
+
+/// The same for one of its schedules.
+pub fn schedule_reason(job: &Job, schedule: &Schedule) -> &'static str {
+    match job.state() {
+        JobState::Active if schedule.suspended => "Suspended",
+        JobState::Active if schedule.state() == ScheduleState::Never => "NeverFires",
+        JobState::Active => "Active",
+        JobState::Unspecified | JobState::Deleting | JobState::Paused => job_reason(job),
+    }
+}
+
+pub fn policy_name(policy: ConcurrencyPolicy) -> String {
+    match policy {
+        ConcurrencyPolicy::Unspecified => "Always".to_owned(),
+        known => camel(known.as_str_name(), "CONCURRENCY_POLICY_"),
+    }
+}
+
+pub fn outcome_name(outcome: RunOutcome) -> String {
+    match outcome {
+        RunOutcome::Unspecified => "Unknown".to_owned(),
+        known => camel(known.as_str_name(), "RUN_OUTCOME_"),
+    }
+}
+
 /// `REASON_OUT_OF_MEMORY` as `OutOfMemory`.
 fn camel(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix)
@@ -61,5 +116,27 @@ mod tests {
     fn reasons_are_in_camel_case() {
         assert_eq!(camel("REASON_OUT_OF_MEMORY", "REASON_"), "OutOfMemory");
         assert_eq!(state_name(TaskState::Cancelling), "Cancelling");
+        assert_eq!(outcome_name(RunOutcome::SkippedOverlap), "SkippedOverlap");
+        assert_eq!(policy_name(ConcurrencyPolicy::Forbid), "Forbid");
+    }
+
+    #[test]
+    fn a_job_says_why_it_does_not_fire() {
+        let schedule =
+            |suspended, state: ScheduleState| Schedule { suspended, state: state.into(), ..Schedule::default() };
+        let job = |state: JobState, schedules| Job { state: state.into(), schedules, ..Job::default() };
+        let (active, never) = (schedule(false, ScheduleState::Active), schedule(false, ScheduleState::Never));
+        let suspended = schedule(true, ScheduleState::Suspended);
+        for (job, reason) in [
+            (job(JobState::Active, vec![]), "Unscheduled"),
+            (job(JobState::Active, vec![suspended.clone(), active.clone(), never.clone()]), "Active"),
+            (job(JobState::Active, vec![suspended.clone(), never]), "NeverFires"),
+            (job(JobState::Active, vec![suspended]), "Suspended"),
+            (job(JobState::Paused, vec![active.clone()]), "Paused"),
+            (job(JobState::Deleting, vec![]), "Deleting"),
+        ] {
+            assert_eq!(job_reason(&job), reason);
+        }
+        assert_eq!(schedule_reason(&job(JobState::Paused, vec![]), &active), "Paused");
     }
 }

@@ -11,7 +11,7 @@ use crate::{clock, escape, names};
 /// What stands where there is nothing.
 const NONE: &str = "<none>";
 
-fn columns<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(super) fn columns<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for row in rows {
@@ -23,7 +23,7 @@ fn columns<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [St
     table.trim_fmt()
 }
 
-fn facts<const N: usize>(pairs: [(&str, String); N]) -> String {
+pub(super) fn facts<const N: usize>(pairs: [(&str, String); N]) -> String {
     let width = pairs.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 1;
     pairs.iter().map(|(key, value)| format!("{:width$}  {}\n", format!("{key}:"), cell_text(value))).collect()
 }
@@ -152,6 +152,8 @@ pub fn task(task: &Task, now: Timestamp) -> String {
         ("Labels", labels.join(", ")),
         ("App revision", task.app_revision.to_string()),
         ("Job", names::last(&task.job).to_owned()),
+        ("Schedule", task.schedule.clone()),
+        ("Tick", clock::shown(task.tick_time).unwrap_or_default()),
         ("Age", clock::between(task.create_time, None, now).unwrap_or_default()),
         ("Duration", clock::between(task.start_time, task.end_time, now).unwrap_or_default()),
     ]);
@@ -199,6 +201,7 @@ fn event_cells(event: &Event) -> [String; 4] {
             parts.retain(|part| !part.is_empty());
             parts.join(", ")
         }
+        Some(event::Data::Job(job)) => super::job::became(job),
         Some(event::Data::App(app)) => format!("revision {}", app.revision),
         Some(event::Data::Space(_)) | None => String::new(),
     };

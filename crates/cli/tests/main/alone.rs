@@ -136,6 +136,14 @@ fn every_command_and_flag_of_kf_is_known() {
         ("run-task", "-c -m -k --cpu-cores --command --name --disk-quota --memory-limit --space --config"),
         ("tasks", "[APP] -o --output"),
         ("terminate-task", "--async --retries --retry-delay <TASK|APP> [ID]"),
+        ("create-job", "<APP> <JOB> [COMMAND] -s --schedule -c --concurrency-policy --async -m -k --cpu-cores --space"),
+        ("run-job", "<JOB> -m --memory-limit -k --disk-quota --cpu-cores"),
+        ("schedule-job", "<JOB> <CRON> --add --time-zone --gap --overlap --deadline"),
+        ("jobs", "-o --output"),
+        ("job-schedules", "[JOB] -o --output"),
+        ("job-history", "<JOB> -o --output --tasks"),
+        ("delete-job-schedule", "<JOB> [ID|GUID]"),
+        ("delete-job", "<JOB> --async --retries --retry-delay --grace -f"),
         ("logs", "--task --recent -n --number [APP]"),
     ] {
         let help = flags(command);

@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test should end it")]
 
 mod alone;
+mod jobs;
 mod scripted;
+mod scripted_jobs;
 mod terminal;
 mod wire;
 

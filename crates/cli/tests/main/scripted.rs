@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::{self, StreamExt as _};
+use taskplane_proto::v1::job_service_server::JobServiceServer;
 use taskplane_proto::v1::task_service_server::{TaskService, TaskServiceServer};
 use taskplane_proto::v1::{
     CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse, LogLine, LogStream, RunTaskRequest,
@@ -17,6 +18,8 @@ use tokio::sync::oneshot;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
+
+use crate::scripted_jobs::JobScript;
 
 pub const TASK: &str = "spaces/s/apps/shop/tasks/7";
 
@@ -33,7 +36,9 @@ pub struct Script {
     /// The last of these streams stays open.
     pub endless: bool,
     pub log_requests: Vec<StreamLogsRequest>,
+    pub task_lists: Vec<ListTasksRequest>,
     pub cancels: usize,
+    pub jobs: JobScript,
 }
 
 pub type Shared = Arc<Mutex<Script>>;
@@ -49,7 +54,8 @@ pub struct Running {
 impl Running {
     pub fn start(script: Script) -> Self {
         let script: Shared = Arc::new(Mutex::new(script));
-        let service = TaskServiceServer::new(Service(Arc::clone(&script)));
+        let tasks = TaskServiceServer::new(Service(Arc::clone(&script)));
+        let jobs = JobServiceServer::new(Service(Arc::clone(&script)));
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel::<SocketAddr>();
         let thread = std::thread::spawn(move || {
@@ -57,8 +63,8 @@ impl Running {
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
-                let serving =
-                    Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+                let services = Server::builder().add_service(tasks).add_service(jobs);
+                let serving = services.serve_with_incoming(TcpListenerStream::new(listener));
                 tokio::select! {
                     served = serving => served.unwrap(),
                     _ = stopped => {}
@@ -94,7 +100,7 @@ pub fn a_line(stream: LogStream, content: &'static [u8], next_offset: i64) -> Re
     })
 }
 
-struct Service(Shared);
+pub struct Service(pub Shared);
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -121,7 +127,9 @@ impl TaskService for Service {
     }
 
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
-        let page = request.into_inner().page_token;
+        let request = request.into_inner();
+        let page = request.page_token.clone();
+        self.0.lock().unwrap().task_lists.push(request);
         let (id, next_page_token) = if page.is_empty() { (2, "more".to_owned()) } else { (1, String::new()) };
         let task = Task { name: format!("spaces/s/apps/shop/tasks/{id}"), id, ..a_task(TaskState::Succeeded) };
         Ok(Response::new(ListTasksResponse { tasks: vec![task], next_page_token }))

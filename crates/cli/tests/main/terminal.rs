@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::Stdio;
 
 use nix::pty::openpty;
-use taskplane_proto::v1::{LogStream, TaskState};
+use taskplane_proto::v1::{Job, LogStream, TaskState};
 
 use crate::scripted::{Running, Script, a_line, a_task};
+use crate::scripted_jobs::{JobScript, a_job};
 use crate::taskplane;
 
 const END: &[u8] = b"\x00the end";
@@ -64,6 +65,21 @@ fn a_deletion_asks_and_no_is_no_error() {
     let (code, seen) = at_a_terminal(home.path(), &server.url, &["delete-app", "shop"], "y\n");
     assert_eq!(code, Some(1));
     assert!(seen.ends_with("is the api older than this program?\r\n"), "{seen}");
+}
+
+#[test]
+fn the_deletion_of_a_job_asks_and_says_how_many_tasks_it_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let jobs = || JobScript { job: Some(Job { live_task_count: 1, ..a_job(&[]) }), ..JobScript::default() };
+    let server = Running::start(Script { jobs: jobs(), ..Script::default() });
+    let question =
+        "Really delete Job nightly with all its Tasks and their logs? 1 live Task of it ends by force. [y/N]";
+    let (code, seen) = at_a_terminal(home.path(), &server.url, &["delete-job", "nightly"], "n\n");
+    assert_eq!(code, Some(0));
+    assert!(seen.contains(question) && seen.ends_with("nothing was deleted\r\n"), "{seen}");
+    let (code, seen) = at_a_terminal(home.path(), &server.url, &["delete-job", "nightly", "-f"], "");
+    assert_eq!(code, Some(0));
+    assert!(!seen.contains(question) && seen.ends_with("Job nightly deleted.\r\n"), "{seen}");
 }
 
 #[test]

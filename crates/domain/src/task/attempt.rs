@@ -22,24 +22,9 @@ impl Task {
         let (run, made_at, started_at) = match &self.state {
             TaskState::Pending { .. } | TaskState::Finished { .. } => return None,
             TaskState::Starting { run, made_at } => (run, made_at, None),
-            TaskState::Running {
-                run,
-                made_at,
-                started_at,
-            } => (run, made_at, Some(*started_at)),
-            TaskState::Cancelling {
-                run,
-                made_at,
-                started_at,
-                ..
-            } => (run, made_at, *started_at),
+            TaskState::Running { run, made_at, started_at } => (run, made_at, Some(*started_at)),
+            TaskState::Cancelling { run, made_at, started_at, .. } => (run, made_at, *started_at),
         };
-        Some(Attempt {
-            number: self.attempt,
-            run: Some(run.clone()),
-            made_at: Some(*made_at),
-            started_at,
-            end: None,
-        })
+        Some(Attempt { number: self.attempt, run: Some(run.clone()), made_at: Some(*made_at), started_at, end: None })
     }
 }

@@ -11,7 +11,7 @@ use crate::label::Labels;
 use crate::name::{AppName, Name};
 use crate::quantity::Resources;
 use crate::space::Space;
-use crate::task::{RetryPolicy, Task, TaskSpec, TaskState, Transition};
+use crate::task::{JobRef, RetryPolicy, Task, TaskSpec, TaskState, Transition};
 use crate::uid::TaskUid;
 
 const DISPLAY_NAME_MAX: usize = 128;
@@ -48,27 +48,17 @@ impl RunTask {
     pub fn check_display_name(text: &str) -> Result<(), Invalid> {
         let mut check = Check::new();
         if text.chars().count() > DISPLAY_NAME_MAX {
-            check.refuse(
-                "display_name",
-                format!("must be at most {DISPLAY_NAME_MAX} characters long"),
-            );
+            check.refuse("display_name", format!("must be at most {DISPLAY_NAME_MAX} characters long"));
         }
         if text.chars().any(|c| c.is_control() || is_deceptive(c)) {
-            check.refuse(
-                "display_name",
-                "must not contain control, direction or invisible characters",
-            );
+            check.refuse("display_name", "must not contain control, direction or invisible characters");
         }
         check.finish()
     }
 
     pub fn check_timeout(timeout: Duration) -> Result<(), Invalid> {
         let fine = timeout >= Duration::from_millis(1) && timeout <= TIMEOUT_MAX;
-        if fine {
-            Ok(())
-        } else {
-            Err(Invalid::one("timeout", "must be more than 0 and at most 365 days"))
-        }
+        if fine { Ok(()) } else { Err(Invalid::one("timeout", "must be more than 0 and at most 365 days")) }
     }
 }
 
@@ -88,20 +78,8 @@ impl Task {
         trace: Option<String>,
         at: Timestamp,
     ) -> Result<Birth, Invalid> {
-        let RunTask {
-            app: _,
-            display_name,
-            overrides,
-            timeout,
-            retry,
-            labels,
-            request_id: _,
-        } = asked;
-        let Override {
-            command,
-            env,
-            resources,
-        } = overrides;
+        let RunTask { app: _, display_name, overrides, timeout, retry, labels, request_id: _ } = asked;
+        let Override { command, env, resources } = overrides;
         let command = command.or_else(|| app.spec.command.clone()).ok_or_else(|| {
             Invalid::one("command", "is required because the App has none: give the Task a command (run-task --command), or the App (push --command)")
         })?;
@@ -117,14 +95,7 @@ impl Task {
             display_name,
             state: TaskState::Pending { not_before: None },
             attempt: 1,
-            spec: TaskSpec {
-                command,
-                env,
-                resources: resources.or(app.spec.resources),
-                timeout,
-                retry,
-                labels,
-            },
+            spec: TaskSpec { command, env, resources: resources.or(app.spec.resources), timeout, retry, labels },
             app_revision: app.revision,
             space_env_revision: space.env_revision,
             job: None,
@@ -138,6 +109,12 @@ impl Task {
 }
 
 impl Birth {
+    /// A Task that a Job makes.
+    pub(crate) fn made_for(mut self, job: JobRef) -> Self {
+        self.task.job = Some(job);
+        self
+    }
+
     pub fn task(&self) -> &Task {
         &self.task
     }

@@ -32,7 +32,7 @@ use crate::env::Env;
 use crate::label::Labels;
 use crate::name::{Name, TaskName};
 use crate::quantity::Resources;
-use crate::uid::{AppUid, RunUid, SpaceUid, TaskUid};
+use crate::uid::{AppUid, JobUid, RunUid, SpaceUid, TaskUid};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
@@ -48,7 +48,8 @@ pub struct Task {
     /// What it inherits is read from this App revision, and from this revision of the Space's environment.
     pub app_revision: u32,
     pub space_env_revision: u32,
-    pub job: Option<Name>,
+    /// The Job that made it, if one did.
+    pub job: Option<JobRef>,
     /// Where it is to run.
     pub cluster: Name,
     /// Grows by one with each change, and numbers that change's event.
@@ -56,6 +57,18 @@ pub struct Task {
     pub created_at: Timestamp,
     /// W3C `traceparent` of the call that asked for it.
     pub trace: Option<String>,
+}
+
+/// Which Job made a Task, and for which time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRef {
+    pub uid: JobUid,
+    pub name: Name,
+    /// None for a run that was asked for.
+    pub schedule: Option<Name>,
+    pub tick: Option<Timestamp>,
+    /// It is handed out only when no older Task of the Job is live: it replaces them.
+    pub waits: bool,
 }
 
 /// What a Task was accepted with; never changes.
@@ -76,9 +89,14 @@ pub struct TaskSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskState {
     /// Nothing of the present attempt exists. It may start, but not before the time given.
-    Pending { not_before: Option<Timestamp> },
+    Pending {
+        not_before: Option<Timestamp>,
+    },
     /// A run was made; its command has not started.
-    Starting { run: RunUid, made_at: Timestamp },
+    Starting {
+        run: RunUid,
+        made_at: Timestamp,
+    },
     Running {
         run: RunUid,
         made_at: Timestamp,
@@ -90,6 +108,8 @@ pub enum TaskState {
         made_at: Timestamp,
         started_at: Option<Timestamp>,
         since: Timestamp,
+        /// Between the gentle and the forced end; none: what its executor gives.
+        grace: Option<Duration>,
     },
     /// Over, with nothing left running.
     Finished {
@@ -175,18 +195,9 @@ impl TaskState {
             Self::Starting { .. } => StateKind::Starting,
             Self::Running { .. } => StateKind::Running,
             Self::Cancelling { .. } => StateKind::Cancelling,
-            Self::Finished {
-                outcome: Outcome::Succeeded,
-                ..
-            } => StateKind::Succeeded,
-            Self::Finished {
-                outcome: Outcome::Failed(_),
-                ..
-            } => StateKind::Failed,
-            Self::Finished {
-                outcome: Outcome::Cancelled { .. },
-                ..
-            } => StateKind::Cancelled,
+            Self::Finished { outcome: Outcome::Succeeded, .. } => StateKind::Succeeded,
+            Self::Finished { outcome: Outcome::Failed(_), .. } => StateKind::Failed,
+            Self::Finished { outcome: Outcome::Cancelled { .. }, .. } => StateKind::Cancelled,
         }
     }
 
@@ -233,10 +244,7 @@ impl Outcome {
 
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Succeeded => Exit {
-                code: Some(0),
-                signal: None,
-            },
+            Self::Succeeded => Exit { code: Some(0), signal: None },
             Self::Failed(failure) => failure.exit,
             Self::Cancelled { exit, .. } => *exit,
         }

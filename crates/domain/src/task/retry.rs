@@ -22,12 +22,7 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     /// One attempt.
     fn default() -> Self {
-        Self {
-            max_attempts: 1,
-            backoff: BACKOFF_DEFAULT,
-            retry_on: Vec::new(),
-            retry_unknown: false,
-        }
+        Self { max_attempts: 1, backoff: BACKOFF_DEFAULT, retry_on: Vec::new(), retry_unknown: false }
     }
 }
 
@@ -42,10 +37,7 @@ impl RetryPolicy {
         let attempts = match u32::try_from(max_attempts) {
             Ok(attempts) if (1..=ATTEMPTS_MAX).contains(&attempts) => attempts,
             _ => {
-                check.refuse(
-                    "retry_policy.max_attempts",
-                    format!("must be between 1 and {ATTEMPTS_MAX}"),
-                );
+                check.refuse("retry_policy.max_attempts", format!("must be between 1 and {ATTEMPTS_MAX}"));
                 1
             }
         };
@@ -67,12 +59,7 @@ impl RetryPolicy {
         }
         retry_on.sort_unstable();
         retry_on.dedup();
-        check.finish_with(Some(Self {
-            max_attempts: attempts,
-            backoff,
-            retry_on,
-            retry_unknown,
-        }))
+        check.finish_with(Some(Self { max_attempts: attempts, backoff, retry_on, retry_unknown }))
     }
 
     /// How long to wait before the next attempt, if there is to be one after `attempt` ended for `reason`.
@@ -93,30 +80,17 @@ mod tests {
 
     #[test]
     fn unknown_ends_are_never_retried_unless_asked_for_by_name() {
-        let policy = RetryPolicy::parse(
-            3,
-            None,
-            vec![Class::User, Class::Infrastructure, Class::Configuration],
-            false,
-        )
-        .unwrap();
+        let policy =
+            RetryPolicy::parse(3, None, vec![Class::User, Class::Infrastructure, Class::Configuration], false).unwrap();
         assert_eq!(policy.again(Reason::Lost, 1), None);
-        assert!(
-            RetryPolicy {
-                retry_unknown: true,
-                ..policy
-            }
-            .again(Reason::Lost, 1)
-            .is_some()
-        );
+        assert!(RetryPolicy { retry_unknown: true, ..policy }.again(Reason::Lost, 1).is_some());
     }
 
     #[test]
     fn the_wait_doubles_and_is_bounded() {
         let policy = RetryPolicy::parse(10, Some(Duration::from_secs(600)), vec![Class::User], false).unwrap();
-        let waits: Vec<_> = (1..=10)
-            .map(|attempt| policy.again(Reason::ExitCode, attempt).map(|wait| wait.as_secs()))
-            .collect();
+        let waits: Vec<_> =
+            (1..=10).map(|attempt| policy.again(Reason::ExitCode, attempt).map(|wait| wait.as_secs())).collect();
         assert_eq!(waits[..4], [Some(600), Some(1200), Some(2400), Some(3600)]);
         assert_eq!(waits[9], None);
     }

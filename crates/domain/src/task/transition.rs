@@ -1,6 +1,8 @@
 //! How a Task changes. A change and its event are born together: a [`Transition`] can be made nowhere else, and the store
 //! writes nothing else.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{Event, EventData, Fact, Subject, TaskSnapshot};
@@ -30,12 +32,7 @@ pub struct InvalidTransition {
 impl Transition {
     pub(super) fn birth(task: Task) -> Self {
         let event = task.event(Fact::TaskRequested, task.created_at);
-        Self {
-            task,
-            from: None,
-            event,
-            ended: None,
-        }
+        Self { task, from: None, event, ended: None }
     }
 
     pub fn task(&self) -> &Task {
@@ -69,28 +66,28 @@ impl Task {
     /// Asks for the end. A Task without a run ends at once: nothing starts without STARTING. Asking twice is no error, and
     /// neither is asking when it is over.
     pub fn cancel(self, at: Timestamp) -> Option<Transition> {
+        self.cancel_within(None, at)
+    }
+
+    /// The same with a grace of the caller's. A shorter one than was given before takes its place.
+    pub fn cancel_within(self, grace: Option<Duration>, at: Timestamp) -> Option<Transition> {
         let (run, made_at, started_at) = match self.state.clone() {
             TaskState::Pending { .. } => {
                 return Some(self.finishes(cancelled("before it started", Exit::default()), at, at));
             }
             TaskState::Starting { run, made_at } => (run, made_at, None),
-            TaskState::Running {
-                run,
-                made_at,
-                started_at,
-            } => (run, made_at, Some(started_at)),
-            TaskState::Cancelling { .. } | TaskState::Finished { .. } => return None,
+            TaskState::Running { run, made_at, started_at } => (run, made_at, Some(started_at)),
+            TaskState::Cancelling { run, made_at, started_at, since: _, grace: before } => {
+                let shorter = grace.is_some_and(|grace| before.is_none_or(|before| grace < before));
+                if !shorter {
+                    return None;
+                }
+                (run, made_at, started_at)
+            }
+            TaskState::Finished { .. } => return None,
         };
-        Some(self.becomes(
-            TaskState::Cancelling {
-                run,
-                made_at,
-                started_at,
-                since: at,
-            },
-            Fact::TaskCancelRequested,
-            at,
-        ))
+        let state = TaskState::Cancelling { run, made_at, started_at, since: at, grace };
+        Some(self.becomes(state, Fact::TaskCancelRequested, at))
     }
 
     /// Takes in what an executor saw. None: it was known already. An error: it cannot be so for this Task any more.
@@ -105,11 +102,9 @@ impl Task {
 
     fn made(self, run: RunUid, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match &self.state {
-            TaskState::Pending { .. } => Ok(Some(self.becomes(
-                TaskState::Starting { run, made_at: at },
-                Fact::TaskStarting,
-                at,
-            ))),
+            TaskState::Pending { .. } => {
+                Ok(Some(self.becomes(TaskState::Starting { run, made_at: at }, Fact::TaskStarting, at)))
+            }
             state if state.run() == Some(&run) => Ok(None),
             _ => Err(self.refuses("get a run")),
         }
@@ -122,15 +117,9 @@ impl Task {
         at: Timestamp,
     ) -> Result<Option<Transition>, InvalidTransition> {
         match self.state.clone() {
-            TaskState::Starting { run: known, made_at } if known == *run => Ok(Some(self.becomes(
-                TaskState::Running {
-                    run: known,
-                    made_at,
-                    started_at,
-                },
-                Fact::TaskStarted,
-                at,
-            ))),
+            TaskState::Starting { run: known, made_at } if known == *run => {
+                Ok(Some(self.becomes(TaskState::Running { run: known, made_at, started_at }, Fact::TaskStarted, at)))
+            }
             TaskState::Running { run: known, .. } | TaskState::Cancelling { run: known, .. } if known == *run => {
                 Ok(None)
             }
@@ -159,15 +148,9 @@ impl Task {
         match fate {
             Fate::NeverStarted if cancelling => self.finishes(cancelled("before it started", Exit::default()), at, at),
             Fate::NeverStarted => self.becomes(TaskState::Pending { not_before: None }, Fact::TaskRequeued, at),
-            Fate::Lost { message } => self.fails(
-                Failure {
-                    reason: Reason::Lost,
-                    message,
-                    exit: Exit::default(),
-                },
-                at,
-                at,
-            ),
+            Fate::Lost { message } => {
+                self.fails(Failure { reason: Reason::Lost, message, exit: Exit::default() }, at, at)
+            }
             Fate::Ended(end) => {
                 let (from, finished_at) = (self.state.kind(), end.finished_at);
                 let task = self.with_start(end.started_at);
@@ -175,10 +158,7 @@ impl Task {
                     Outcome::Failed(failure) => task.fails(failure, finished_at, at),
                     outcome => task.finishes(outcome, finished_at, at),
                 };
-                Transition {
-                    from: Some(from),
-                    ..transition
-                }
+                Transition { from: Some(from), ..transition }
             }
         }
     }
@@ -189,26 +169,16 @@ impl Task {
             return self;
         };
         if let Some(started_at) = self.state.started_at().or(seen) {
-            self.state = TaskState::Running {
-                run: run.clone(),
-                made_at: *made_at,
-                started_at,
-            };
+            self.state = TaskState::Running { run: run.clone(), made_at: *made_at, started_at };
         }
         self
     }
 
     fn not_made(self, reason: Reason, message: String, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match &self.state {
-            TaskState::Pending { .. } => Ok(Some(self.fails(
-                Failure {
-                    reason,
-                    message,
-                    exit: Exit::default(),
-                },
-                at,
-                at,
-            ))),
+            TaskState::Pending { .. } => {
+                Ok(Some(self.fails(Failure { reason, message, exit: Exit::default() }, at, at)))
+            }
             TaskState::Finished { .. } => Ok(None),
             _ => Err(self.refuses("lack a run")),
         }
@@ -225,25 +195,15 @@ impl Task {
     /// Fails this attempt, and the Task with it unless its policy wants another and nobody asked for the end.
     fn fails(self, failure: Failure, finished_at: Timestamp, at: Timestamp) -> Transition {
         let cancelling = matches!(self.state, TaskState::Cancelling { .. });
-        let wait = self
-            .spec
-            .retry
-            .again(failure.reason, self.attempt)
-            .filter(|_| !cancelling);
+        let wait = self.spec.retry.again(failure.reason, self.attempt).filter(|_| !cancelling);
         let Some(wait) = wait else {
             return self.finishes(Outcome::Failed(failure), finished_at, at);
         };
         let (reason, exit) = (failure.reason, failure.exit);
         let ended = self.ends_attempt(finished_at, Outcome::Failed(failure));
-        let next = at
-            .checked_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO))
-            .unwrap_or(at);
+        let next = at.checked_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO)).unwrap_or(at);
         let attempt = self.attempt + 1;
-        let mut transition = self.becomes(
-            TaskState::Pending { not_before: Some(next) },
-            Fact::TaskAttemptFailed,
-            at,
-        );
+        let mut transition = self.becomes(TaskState::Pending { not_before: Some(next) }, Fact::TaskAttemptFailed, at);
         transition.task.attempt = attempt;
         transition.ended = Some(ended);
         // The event tells of the attempt that failed; the Task itself is waiting for the next one.
@@ -259,37 +219,17 @@ impl Task {
             Outcome::Failed(_) => Fact::TaskFailed,
             Outcome::Cancelled { .. } => Fact::TaskCancelled,
         };
-        let begun = !matches!(
-            (&self.state, &outcome),
-            (TaskState::Pending { .. }, Outcome::Cancelled { .. })
-        );
+        let begun = !matches!((&self.state, &outcome), (TaskState::Pending { .. }, Outcome::Cancelled { .. }));
         let ended = begun.then(|| self.ends_attempt(finished_at, outcome.clone()));
         let started_at = self.state.started_at();
-        let mut transition = self.becomes(
-            TaskState::Finished {
-                started_at,
-                finished_at,
-                outcome,
-            },
-            fact,
-            at,
-        );
+        let mut transition = self.becomes(TaskState::Finished { started_at, finished_at, outcome }, fact, at);
         transition.ended = ended;
         transition
     }
 
     fn ends_attempt(&self, finished_at: Timestamp, outcome: Outcome) -> Attempt {
-        let unmade = Attempt {
-            number: self.attempt,
-            run: None,
-            made_at: None,
-            started_at: None,
-            end: None,
-        };
-        Attempt {
-            end: Some((finished_at, outcome)),
-            ..self.present_attempt().unwrap_or(unmade)
-        }
+        let unmade = Attempt { number: self.attempt, run: None, made_at: None, started_at: None, end: None };
+        Attempt { end: Some((finished_at, outcome)), ..self.present_attempt().unwrap_or(unmade) }
     }
 
     fn becomes(mut self, state: TaskState, fact: Fact, at: Timestamp) -> Transition {
@@ -297,20 +237,11 @@ impl Task {
         self.state = state;
         self.version += 1;
         let event = self.event(fact, at);
-        Transition {
-            task: self,
-            from,
-            event,
-            ended: None,
-        }
+        Transition { task: self, from, event, ended: None }
     }
 
     fn refuses(&self, verb: &'static str) -> InvalidTransition {
-        InvalidTransition {
-            name: self.name.clone(),
-            state: self.state.kind(),
-            verb,
-        }
+        InvalidTransition { name: self.name.clone(), state: self.state.kind(), verb }
     }
 
     fn event(&self, fact: Fact, at: Timestamp) -> Event {
@@ -332,7 +263,7 @@ impl Task {
                 exit: outcome.map(Outcome::exit).unwrap_or_default(),
                 attempt: self.attempt,
                 app_revision: self.app_revision,
-                job: self.job.clone(),
+                job: self.job.as_ref().map(|job| job.name.clone()),
                 created_at: self.created_at,
                 started_at: self.state.started_at(),
                 finished_at: self.state.finished_at(),
@@ -343,61 +274,37 @@ impl Task {
 }
 
 fn cancelled(when: &str, exit: Exit) -> Outcome {
-    Outcome::Cancelled {
-        message: format!("cancelled {when}"),
-        exit,
-    }
+    Outcome::Cancelled { message: format!("cancelled {when}"), exit }
 }
 
 /// What an end means. An end after our signal is ours, whatever code the command found for it.
 fn verdict(end: RunEnd) -> Outcome {
-    let RunEnd {
-        cause,
-        exit,
-        started_at: _,
-        finished_at: _,
-        message,
-    } = end;
+    let RunEnd { cause, exit, started_at: _, finished_at: _, message } = end;
     let failed = |reason, text: String, exit| {
-        let message = if message.is_empty() {
-            text
-        } else {
-            format!("{text}: {message}")
-        };
+        let message = if message.is_empty() { text } else { format!("{text}: {message}") };
         Outcome::Failed(Failure { reason, message, exit })
     };
     match cause {
         EndCause::Natural => match exit {
             Exit { code: Some(0), .. } => Outcome::Succeeded,
-            Exit { code: Some(code), .. } => failed(
-                Reason::ExitCode,
-                format!("the command ended with exit code {code}"),
-                exit,
-            ),
-            Exit {
-                signal: Some(signal), ..
-            } => failed(
-                Reason::Signalled,
-                format!("the command was ended by signal {signal}"),
-                exit,
-            ),
-            Exit {
-                code: None,
-                signal: None,
-            } => failed(Reason::Lost, "the command ended, nobody knows how".into(), exit),
+            Exit { code: Some(code), .. } => {
+                failed(Reason::ExitCode, format!("the command ended with exit code {code}"), exit)
+            }
+            Exit { signal: Some(signal), .. } => {
+                failed(Reason::Signalled, format!("the command was ended by signal {signal}"), exit)
+            }
+            Exit { code: None, signal: None } => {
+                failed(Reason::Lost, "the command ended, nobody knows how".into(), exit)
+            }
         },
         EndCause::Cancel => cancelled("while it ran", exit),
         // The code of a command that we ended is not an answer of its own.
-        EndCause::Timeout => failed(
-            Reason::TimedOut,
-            "the command ran longer than its timeout".into(),
-            Exit { code: None, ..exit },
-        ),
-        EndCause::OutOfMemory => failed(
-            Reason::OutOfMemory,
-            "the command needed more memory than it may have".into(),
-            exit,
-        ),
+        EndCause::Timeout => {
+            failed(Reason::TimedOut, "the command ran longer than its timeout".into(), Exit { code: None, ..exit })
+        }
+        EndCause::OutOfMemory => {
+            failed(Reason::OutOfMemory, "the command needed more memory than it may have".into(), exit)
+        }
     }
 }
 

@@ -55,18 +55,10 @@ fn asked(command: Option<&str>, retry: RetryPolicy) -> RunTask {
 fn task_with(retry: RetryPolicy) -> Task {
     let (space, app) = app(Some("true"));
     let uid = TaskUid(Uuid::from_u128(1));
-    Task::create(
-        uid,
-        &space,
-        &app,
-        asked(None, retry),
-        "here".parse().unwrap(),
-        None,
-        at(1),
-    )
-    .unwrap()
-    .numbered(7)
-    .into_task()
+    Task::create(uid, &space, &app, asked(None, retry), "here".parse().unwrap(), None, at(1))
+        .unwrap()
+        .numbered(7)
+        .into_task()
 }
 
 fn pending() -> Task {
@@ -153,31 +145,17 @@ fn a_started_task_is_cancelled_only_when_it_is_gone() {
 fn cancelling_twice_or_too_late_changes_nothing() {
     let asked = running().cancel(at(3)).unwrap().into_task();
     assert!(asked.cancel(at(4)).is_none());
-    assert!(
-        over(running(), ended(EndCause::Natural, Some(0), None))
-            .into_task()
-            .cancel(at(6))
-            .is_none()
-    );
+    assert!(over(running(), ended(EndCause::Natural, Some(0), None)).into_task().cancel(at(6)).is_none());
 }
 
 #[test]
 fn a_natural_end_that_wins_the_race_stays_what_it_was() {
     let cancelling = running().cancel(at(3)).unwrap().into_task();
     assert_eq!(
-        over(cancelling.clone(), ended(EndCause::Natural, Some(0), None))
-            .task()
-            .state
-            .kind(),
+        over(cancelling.clone(), ended(EndCause::Natural, Some(0), None)).task().state.kind(),
         StateKind::Succeeded
     );
-    assert_eq!(
-        over(cancelling, ended(EndCause::Natural, Some(2), None))
-            .task()
-            .state
-            .kind(),
-        StateKind::Failed
-    );
+    assert_eq!(over(cancelling, ended(EndCause::Natural, Some(2), None)).task().state.kind(), StateKind::Failed);
 }
 
 #[test]
@@ -191,16 +169,10 @@ fn every_end_has_its_reason() {
         (Fate::Lost { message: "gone".into() }, Reason::Lost),
     ] {
         let task = over(running(), fate).into_task();
-        let TaskState::Finished { outcome, .. } = task.state else {
-            panic!("not over")
-        };
+        let TaskState::Finished { outcome, .. } = task.state else { panic!("not over") };
         assert_eq!(outcome.reason(), Some(reason));
         if reason == Reason::TimedOut {
-            assert_eq!(
-                outcome.exit().code,
-                None,
-                "a code that our signal caused is not the command's own"
-            );
+            assert_eq!(outcome.exit().code, None, "a code that our signal caused is not the command's own");
         }
     }
 }
@@ -208,16 +180,10 @@ fn every_end_has_its_reason() {
 #[test]
 fn a_run_that_never_started_waits_again_as_the_same_attempt() {
     let again = over(starting(), Fate::NeverStarted);
-    assert_eq!(
-        (again.task().state.kind(), again.task().attempt),
-        (StateKind::Pending, 1)
-    );
+    assert_eq!((again.task().state.kind(), again.task().attempt), (StateKind::Pending, 1));
     assert!(again.ended().is_none());
     let cancelling = starting().cancel(at(3)).unwrap().into_task();
-    assert_eq!(
-        over(cancelling, Fate::NeverStarted).task().state.kind(),
-        StateKind::Cancelled
-    );
+    assert_eq!(over(cancelling, Fate::NeverStarted).task().state.kind(), StateKind::Cancelled);
 }
 
 #[test]
@@ -226,58 +192,27 @@ fn a_retryable_end_with_attempts_left_waits_for_its_next_attempt() {
     let task = task_with(policy).made(run(), at(2)).unwrap().unwrap().into_task();
     let failed = over(task, ended(EndCause::Natural, Some(1), None));
     assert_eq!(failed.event().fact, Fact::TaskAttemptFailed);
-    assert_eq!(
-        failed.task().state,
-        TaskState::Pending {
-            not_before: Some(at(35))
-        }
-    );
+    assert_eq!(failed.task().state, TaskState::Pending { not_before: Some(at(35)) });
     assert_eq!((failed.task().attempt, failed.ended().unwrap().number), (2, 1));
     assert!(failed.releases());
-    let second = failed
-        .into_task()
-        .made(RunUid("run-2".into()), at(40))
-        .unwrap()
-        .unwrap()
-        .into_task();
-    let last = second
-        .over(&RunUid("run-2".into()), ended(EndCause::Natural, Some(1), None), at(41))
-        .unwrap()
-        .unwrap();
+    let second = failed.into_task().made(RunUid("run-2".into()), at(40)).unwrap().unwrap().into_task();
+    let last = second.over(&RunUid("run-2".into()), ended(EndCause::Natural, Some(1), None), at(41)).unwrap().unwrap();
     assert_eq!(last.task().state.kind(), StateKind::Failed);
 }
 
 #[test]
 fn what_nobody_saw_is_never_retried_by_default() {
-    let policy = RetryPolicy::parse(
-        5,
-        None,
-        vec![Class::User, Class::Infrastructure, Class::Configuration],
-        false,
-    )
-    .unwrap();
+    let policy =
+        RetryPolicy::parse(5, None, vec![Class::User, Class::Infrastructure, Class::Configuration], false).unwrap();
     let task = task_with(policy).made(run(), at(2)).unwrap().unwrap().into_task();
-    assert_eq!(
-        over(task, Fate::Lost { message: String::new() }).task().state.kind(),
-        StateKind::Failed
-    );
+    assert_eq!(over(task, Fate::Lost { message: String::new() }).task().state.kind(), StateKind::Failed);
 }
 
 #[test]
 fn a_cancelled_task_is_never_retried() {
     let policy = RetryPolicy::parse(5, None, vec![Class::User], false).unwrap();
-    let task = task_with(policy)
-        .made(run(), at(2))
-        .unwrap()
-        .unwrap()
-        .into_task()
-        .cancel(at(3))
-        .unwrap()
-        .into_task();
-    assert_eq!(
-        over(task, ended(EndCause::Natural, Some(1), None)).task().state.kind(),
-        StateKind::Failed
-    );
+    let task = task_with(policy).made(run(), at(2)).unwrap().unwrap().into_task().cancel(at(3)).unwrap().into_task();
+    assert_eq!(over(task, ended(EndCause::Natural, Some(1), None)).task().state.kind(), StateKind::Failed);
 }
 
 #[test]
@@ -286,11 +221,7 @@ fn repeated_reports_are_known_already() {
     assert!(running().made(run(), at(9)).unwrap().is_none());
     assert!(running().started(&run(), at(3), at(9)).unwrap().is_none());
     let done = over(running(), ended(EndCause::Natural, Some(0), None)).into_task();
-    assert!(
-        done.over(&run(), ended(EndCause::Natural, Some(1), None), at(9))
-            .unwrap()
-            .is_none()
-    );
+    assert!(done.over(&run(), ended(EndCause::Natural, Some(1), None), at(9)).unwrap().is_none());
 }
 
 #[test]
@@ -323,14 +254,9 @@ fn observation() -> impl Strategy<Value = Option<Observed>> {
     prop_oneof![
         Just(None),
         some_run.clone().prop_map(|run| Some(Observed::Made { run })),
-        some_run
-            .clone()
-            .prop_map(|run| Some(Observed::Started { run, at: at(3) })),
+        some_run.clone().prop_map(|run| Some(Observed::Started { run, at: at(3) })),
         (some_run, fate).prop_map(|(run, fate)| Some(Observed::Over { run, fate })),
-        Just(Some(Observed::NotMade {
-            reason: Reason::StartFailed,
-            message: String::new()
-        })),
+        Just(Some(Observed::NotMade { reason: Reason::StartFailed, message: String::new() })),
     ]
 }
 

@@ -1,7 +1,10 @@
 //! Events, as the feed and the bus show them.
 
-use taskplane_domain::event::{Event, EventData, Fact, Kind, Subject, TaskSnapshot};
+use taskplane_domain::event::{Event, EventData, Fact, JobSnapshot, Kind, Subject, TaskSnapshot};
+use taskplane_domain::job::{JobRun, NominalTick, RunOutcome};
+use taskplane_domain::name::JobName;
 use taskplane_domain::task::{Exit, Reason, StateKind};
+use taskplane_domain::uid::{ScheduleUid, TaskUid};
 
 use crate::convert::time::{timestamp_from_pb, timestamp_to_pb};
 use crate::event::v1 as pb;
@@ -17,6 +20,9 @@ impl From<&Event> for pb::Event {
         let data = match data {
             EventData::Space => pb::event::Data::Space(pb::SpaceData {}),
             EventData::App { revision } => pb::event::Data::App(pb::AppData { revision: revision.cast_signed() }),
+            EventData::Job(JobSnapshot { run }) => {
+                pb::event::Data::Job(run.as_ref().map(Into::into).unwrap_or_default())
+            }
             EventData::Task(snapshot) => pb::event::Data::Task(snapshot.into()),
         };
         Self {
@@ -63,12 +69,71 @@ impl From<&TaskSnapshot> for pb::TaskData {
     }
 }
 
+impl From<&JobRun> for pb::JobData {
+    fn from(run: &JobRun) -> Self {
+        let JobRun { job: _, id, tick, outcome, missed, at: _ } = run;
+        let started = match outcome {
+            RunOutcome::Started { uid, task } => Some((uid, task)),
+            RunOutcome::SkippedOverlap { .. }
+            | RunOutcome::Superseded { .. }
+            | RunOutcome::Missed { .. }
+            | RunOutcome::Refused { .. }
+            | RunOutcome::Told { .. } => None,
+        };
+        Self {
+            run: id.cast_signed(),
+            schedule: tick.as_ref().map(|tick| tick.schedule.to_string()).unwrap_or_default(),
+            schedule_uid: tick.as_ref().map(|tick| tick.schedule_uid.to_string()).unwrap_or_default(),
+            tick_time: tick.as_ref().map(|tick| timestamp_to_pb(tick.at)),
+            outcome: outcome.as_str().to_owned(),
+            message: outcome.message(),
+            task: started.map(|(_, task)| task.to_string()).unwrap_or_default(),
+            task_uid: started.map(|(uid, _)| uid.to_string()).unwrap_or_default(),
+            missed_count: missed.cast_signed(),
+        }
+    }
+}
+
+/// A ledger entry as an event kept it; none when the event was not about one.
+fn run_from_pb(job: &JobName, data: pb::JobData, at: jiff::Timestamp) -> Result<Option<JobRun>, BadEvent> {
+    let pb::JobData { run, schedule, schedule_uid, tick_time, outcome, message, task, task_uid, missed_count } = data;
+    if run == 0 {
+        return Ok(None);
+    }
+    let tick = match tick_time.as_ref().map(timestamp_from_pb) {
+        None => None,
+        Some(None) => return Err(BadEvent("tick_time")),
+        Some(Some(at)) => Some(NominalTick {
+            schedule_uid: ScheduleUid(schedule_uid.parse().map_err(|_| BadEvent("schedule_uid"))?),
+            schedule: schedule.parse().map_err(|_| BadEvent("schedule"))?,
+            at,
+        }),
+    };
+    let outcome = if outcome == "STARTED" {
+        RunOutcome::Started {
+            uid: TaskUid(task_uid.parse().map_err(|_| BadEvent("task_uid"))?),
+            task: task.parse().map_err(|_| BadEvent("task"))?,
+        }
+    } else {
+        RunOutcome::stored(&outcome, message).ok_or(BadEvent("outcome"))?
+    };
+    Ok(Some(JobRun {
+        job: job.clone(),
+        id: run.cast_unsigned(),
+        tick,
+        outcome,
+        missed: missed_count.cast_unsigned(),
+        at,
+    }))
+}
+
 impl TryFrom<pb::Event> for Event {
     type Error = BadEvent;
 
     /// The way back, for rows: whatever was written comes back the same, but for the trace, which has a column of its own.
     fn try_from(event: pb::Event) -> Result<Self, BadEvent> {
         let pb::Event { id: _, uid, sequence, subject, fact, time, data } = event;
+        let at = time.as_ref().and_then(timestamp_from_pb).ok_or(BadEvent("time"))?;
         let (kind, subject, data) = match data.ok_or(BadEvent("data"))? {
             pb::event::Data::Space(pb::SpaceData {}) => {
                 (Kind::Space, Subject::Space(subject.parse().map_err(|_| BadEvent("subject"))?), EventData::Space)
@@ -76,6 +141,11 @@ impl TryFrom<pb::Event> for Event {
             pb::event::Data::App(pb::AppData { revision }) => {
                 let data = EventData::App { revision: revision.cast_unsigned() };
                 (Kind::App, Subject::App(subject.parse().map_err(|_| BadEvent("subject"))?), data)
+            }
+            pb::event::Data::Job(data) => {
+                let name: JobName = subject.parse().map_err(|_| BadEvent("subject"))?;
+                let run = run_from_pb(&name, data, at)?;
+                (Kind::Job, Subject::Job(name), EventData::Job(JobSnapshot { run }))
             }
             pb::event::Data::Task(data) => (
                 Kind::Task,
@@ -88,7 +158,7 @@ impl TryFrom<pb::Event> for Event {
             sequence: sequence.cast_unsigned(),
             subject,
             fact: Fact::parse(kind, &fact).ok_or(BadEvent("fact"))?,
-            at: time.as_ref().and_then(timestamp_from_pb).ok_or(BadEvent("time"))?,
+            at,
             data,
             trace: None,
         })

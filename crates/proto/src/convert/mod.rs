@@ -3,8 +3,10 @@
 
 mod app;
 mod event;
+mod job;
 mod launch;
 mod log;
+mod plan;
 mod run;
 mod space;
 mod spec;
@@ -13,8 +15,13 @@ mod time;
 
 pub use app::{PushAsked, SourceAsked};
 pub use event::BadEvent;
+pub use job::{
+    job_asked, job_run_to_pb, job_template_masked, job_to_pb, run_job_from_pb, schedule_asked, schedule_masked,
+    schedule_to_pb,
+};
 pub use launch::launch_from_pb;
 pub use log::{log_record_from_pb, log_record_to_pb};
+pub use plan::previewed_to_pb;
 pub use run::{BadReport, recovered_from_pb, recovered_to_pb, report_from_pb, report_to_pb};
 pub use space::{etag, etag_matches, settings_masked};
 pub use spec::BadSpec;

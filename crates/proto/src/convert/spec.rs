@@ -126,27 +126,50 @@ pub(super) fn class_from_pb(class: v1::ReasonClass) -> Option<Class> {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl From<&TaskSpec> for pb::TaskSpec {
     fn from(spec: &TaskSpec) -> Self {
         let TaskSpec { command, env, resources, timeout, retry, labels } = spec;
-        let RetryPolicy { max_attempts, backoff, retry_on, retry_unknown } = retry;
         Self {
             command: command.as_str().to_owned(),
             env: Some(env.into()),
             resources: Some((*resources).into()),
             timeout_millis: timeout.map(millis),
-            retry: Some(pb::RetryRule {
-                max_attempts: *max_attempts,
-                backoff_millis: millis(*backoff),
-                retry_on: retry_on.iter().map(|class| class_to_pb(*class) as u32).collect(),
-                retry_unknown: *retry_unknown,
-            }),
+            retry: Some(retry.into()),
             labels: labels.clone(),
         }
+    }
+}
+
+impl From<&RetryPolicy> for pb::RetryRule {
+    fn from(policy: &RetryPolicy) -> Self {
+        let RetryPolicy { max_attempts, backoff, retry_on, retry_unknown } = policy;
+        Self {
+            max_attempts: *max_attempts,
+            backoff_millis: millis(*backoff),
+            retry_on: retry_on.iter().map(|class| class_to_pb(*class) as u32).collect(),
+            retry_unknown: *retry_unknown,
+        }
+    }
+}
+
+impl TryFrom<pb::RetryRule> for RetryPolicy {
+    type Error = BadSpec;
+
+    fn try_from(rule: pb::RetryRule) -> Result<Self, BadSpec> {
+        let pb::RetryRule { max_attempts, backoff_millis, retry_on, retry_unknown } = rule;
+        let class = |number: u32| {
+            i32::try_from(number).ok().and_then(|n| v1::ReasonClass::try_from(n).ok()).and_then(class_from_pb)
+        };
+        Ok(Self {
+            max_attempts,
+            backoff: Duration::from_millis(backoff_millis),
+            retry_on: retry_on.into_iter().map(class).collect::<Option<_>>().ok_or(BadSpec("retry_on"))?,
+            retry_unknown,
+        })
     }
 }
 
@@ -155,21 +178,12 @@ impl TryFrom<pb::TaskSpec> for TaskSpec {
 
     fn try_from(spec: pb::TaskSpec) -> Result<Self, BadSpec> {
         let pb::TaskSpec { command, env, resources, timeout_millis, retry, labels } = spec;
-        let pb::RetryRule { max_attempts, backoff_millis, retry_on, retry_unknown } = retry.ok_or(BadSpec("retry"))?;
-        let class = |number: u32| {
-            i32::try_from(number).ok().and_then(|n| v1::ReasonClass::try_from(n).ok()).and_then(class_from_pb)
-        };
         Ok(Self {
             command: Command::stored(command),
             env: env.unwrap_or_default().into(),
             resources: resources.unwrap_or_default().try_into()?,
             timeout: timeout_millis.map(Duration::from_millis),
-            retry: RetryPolicy {
-                max_attempts,
-                backoff: Duration::from_millis(backoff_millis),
-                retry_on: retry_on.into_iter().map(class).collect::<Option<_>>().ok_or(BadSpec("retry_on"))?,
-                retry_unknown,
-            },
+            retry: retry.ok_or(BadSpec("retry"))?.try_into()?,
             labels,
         })
     }

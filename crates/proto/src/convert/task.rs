@@ -106,7 +106,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         retry_policy: (*retry != RetryPolicy::default()).then(|| retry.into()),
         labels: labels.clone(),
         app_revision: app_revision.cast_signed(),
-        job: job.as_ref().map(|job| format!("spaces/{}/jobs/{job}", name.space)).unwrap_or_default(),
+        job: job.as_ref().map(|job| format!("spaces/{}/jobs/{}", name.space, job.name)).unwrap_or_default(),
         create_time: Some(timestamp_to_pb(*created_at)),
         start_time: state.started_at().map(timestamp_to_pb),
         end_time: state.finished_at().map(timestamp_to_pb),
@@ -115,6 +115,8 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
             _ => None,
         },
         etag: etag(*version),
+        schedule: job.as_ref().and_then(|job| job.schedule.as_ref()).map(ToString::to_string).unwrap_or_default(),
+        tick_time: job.as_ref().and_then(|job| job.tick).map(timestamp_to_pb),
     }
 }
 
@@ -222,9 +224,7 @@ pub fn run_task_from_pb(request: pb::RunTaskRequest) -> Result<RunTask, Invalid>
         Some(policy) => check.all(retry_from_pb(policy)),
     };
     let labels = check.all(label::parse("labels", labels));
-    if request_id.len() > REQUEST_ID_MAX || request_id.chars().any(char::is_control) {
-        check.refuse("request_id", format!("must be at most {REQUEST_ID_MAX} characters, without control characters"));
-    }
+    let request_id = request_id_from_pb(&mut check, request_id);
     check.finish()?;
     let (Some(app), Some(resources), Some(env), Some(retry), Some(labels)) = (app, resources, env, retry, labels)
     else {
@@ -237,11 +237,18 @@ pub fn run_task_from_pb(request: pb::RunTaskRequest) -> Result<RunTask, Invalid>
         timeout,
         retry,
         labels,
-        request_id: Some(request_id).filter(|text| !text.is_empty()),
+        request_id,
     })
 }
 
-fn retry_from_pb(policy: pb::RetryPolicy) -> Result<RetryPolicy, Invalid> {
+pub(super) fn request_id_from_pb(check: &mut Check, request_id: String) -> Option<String> {
+    if request_id.len() > REQUEST_ID_MAX || request_id.chars().any(char::is_control) {
+        check.refuse("request_id", format!("must be at most {REQUEST_ID_MAX} characters, without control characters"));
+    }
+    Some(request_id).filter(|text| !text.is_empty())
+}
+
+pub(super) fn retry_from_pb(policy: pb::RetryPolicy) -> Result<RetryPolicy, Invalid> {
     let pb::RetryPolicy { max_attempts, backoff, retry_on, retry_unknown } = policy;
     let mut check = Check::new();
     let backoff = match backoff.as_ref().map(duration_from_pb) {

@@ -1,6 +1,7 @@
 //! The schema and how it comes about. Migrations only add, so that the binary before and the one after work side by side.
 
 mod m0001_embedded_job;
+mod m0002_jobs;
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::error::StoreError;
 use crate::sql;
 
 /// What this binary is written for. The row in `meta` says what there is, and the oldest binary that can still use it.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// Names the lock that migrating replicas queue for.
 const ADVISORY_LOCK: i64 = 0x7461_736b_706c_616e;
 
@@ -31,7 +32,7 @@ struct Migrator;
 #[sea_orm_migration::async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_embedded_job::Migration)]
+        vec![Box::new(m0001_embedded_job::Migration), Box::new(m0002_jobs::Migration)]
     }
 }
 

@@ -1,5 +1,7 @@
 //! A Task's state as cells. Each state fills its own and leaves the others empty; a row that does otherwise is corrupt.
 
+use std::time::Duration;
+
 use taskplane_domain::task::{StateKind, TaskState};
 use taskplane_domain::uid::RunUid;
 
@@ -15,6 +17,7 @@ pub(crate) struct StateCells {
     pub made_at: Option<i64>,
     pub started_at: Option<i64>,
     pub cancel_since: Option<i64>,
+    pub cancel_grace: Option<i64>,
     pub finished_at: Option<i64>,
     pub ending: Ending,
 }
@@ -32,9 +35,10 @@ impl From<&TaskState> for StateCells {
             TaskState::Starting { run: _, made_at } | TaskState::Running { run: _, made_at, started_at: _ } => {
                 cells.made_at = Some(made_at.as_microsecond())
             }
-            TaskState::Cancelling { run: _, made_at, started_at: _, since } => {
+            TaskState::Cancelling { run: _, made_at, started_at: _, since, grace } => {
                 cells.made_at = Some(made_at.as_microsecond());
                 cells.cancel_since = Some(since.as_microsecond());
+                cells.cancel_grace = grace.map(|grace| i64::try_from(grace.as_micros()).unwrap_or(i64::MAX));
             }
             TaskState::Finished { started_at: _, finished_at, outcome } => {
                 cells.finished_at = Some(finished_at.as_microsecond());
@@ -65,6 +69,10 @@ impl StateCells {
                 made_at: made_at(&self)?,
                 started_at,
                 since: row.time("cancel_since", row.needed("cancel_since", self.cancel_since)?)?,
+                grace: self
+                    .cancel_grace
+                    .map(|grace| row.count("cancel_grace", grace).map(Duration::from_micros))
+                    .transpose()?,
             },
             StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled => TaskState::Finished {
                 started_at,
@@ -81,6 +89,7 @@ impl StateCells {
             ("made_at", self.made_at.is_some()),
             ("started_at", self.started_at.is_some()),
             ("cancel_since", self.cancel_since.is_some()),
+            ("cancel_grace", self.cancel_grace.is_some()),
             ("finished_at", self.finished_at.is_some()),
             ("reason", self.ending.reason.is_some()),
             ("message", self.ending.message.is_some()),
@@ -100,7 +109,7 @@ fn cells_of(kind: StateKind) -> &'static [&'static str] {
         StateKind::Pending => &["not_before"],
         StateKind::Starting => &["run_uid", "made_at"],
         StateKind::Running => &["run_uid", "made_at", "started_at"],
-        StateKind::Cancelling => &["run_uid", "made_at", "started_at", "cancel_since"],
+        StateKind::Cancelling => &["run_uid", "made_at", "started_at", "cancel_since", "cancel_grace"],
         StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled => {
             &["started_at", "finished_at", "reason", "message", "exit_code", "signal"]
         }

@@ -4,8 +4,8 @@ use prost::Message as _;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use taskplane_domain::name::TaskName;
-use taskplane_domain::task::{Task, Transition};
-use taskplane_domain::uid::{AppUid, Fence, SpaceUid, TaskUid};
+use taskplane_domain::task::{JobRef, Task, Transition};
+use taskplane_domain::uid::{AppUid, Fence, JobUid, SpaceUid, TaskUid};
 use taskplane_proto::internal::v1 as pb;
 
 use crate::error::Corrupt;
@@ -26,6 +26,10 @@ pub(crate) struct Model {
     pub display_name: String,
     pub cluster: String,
     pub job: Option<String>,
+    pub job_uid: Option<Uuid>,
+    pub job_schedule: Option<String>,
+    pub job_tick: Option<i64>,
+    pub job_waits: bool,
     pub state: String,
     pub version: i64,
     pub attempt: i64,
@@ -34,6 +38,7 @@ pub(crate) struct Model {
     pub made_at: Option<i64>,
     pub started_at: Option<i64>,
     pub cancel_since: Option<i64>,
+    pub cancel_grace: Option<i64>,
     pub finished_at: Option<i64>,
     pub reason: Option<String>,
     pub message: Option<String>,
@@ -73,8 +78,17 @@ impl From<&Task> for Model {
             created_at,
             trace,
         } = task;
-        let StateCells { state, not_before, run_uid, made_at, started_at, cancel_since, finished_at, ending } =
-            state.into();
+        let StateCells {
+            state,
+            not_before,
+            run_uid,
+            made_at,
+            started_at,
+            cancel_since,
+            cancel_grace,
+            finished_at,
+            ending,
+        } = state.into();
         let Ending { reason, message, exit_code, signal } = ending;
         Self {
             uid: uid.0,
@@ -85,7 +99,11 @@ impl From<&Task> for Model {
             id: big(name.id),
             display_name: display_name.clone(),
             cluster: cluster.to_string(),
-            job: job.as_ref().map(ToString::to_string),
+            job: job.as_ref().map(|job| job.name.to_string()),
+            job_uid: job.as_ref().map(|job| job.uid.0),
+            job_schedule: job.as_ref().and_then(|job| job.schedule.as_ref()).map(ToString::to_string),
+            job_tick: job.as_ref().and_then(|job| job.tick).map(|tick| tick.as_microsecond()),
+            job_waits: job.as_ref().is_some_and(|job| job.waits),
             state,
             version: big(*version),
             attempt: (*attempt).into(),
@@ -94,6 +112,7 @@ impl From<&Task> for Model {
             made_at,
             started_at,
             cancel_since,
+            cancel_grace,
             finished_at,
             reason,
             message,
@@ -114,8 +133,17 @@ impl ActiveModel {
     /// The cells that a transition may change, and no others.
     pub(crate) fn changed(step: &Transition) -> Self {
         let task = step.task();
-        let StateCells { state, not_before, run_uid, made_at, started_at, cancel_since, finished_at, ending } =
-            (&task.state).into();
+        let StateCells {
+            state,
+            not_before,
+            run_uid,
+            made_at,
+            started_at,
+            cancel_since,
+            cancel_grace,
+            finished_at,
+            ending,
+        } = (&task.state).into();
         let Ending { reason, message, exit_code, signal } = ending;
         let mut changed = Self {
             state: Set(state),
@@ -126,6 +154,7 @@ impl ActiveModel {
             made_at: Set(made_at),
             started_at: Set(started_at),
             cancel_since: Set(cancel_since),
+            cancel_grace: Set(cancel_grace),
             finished_at: Set(finished_at),
             reason: Set(reason),
             message: Set(message),
@@ -161,6 +190,10 @@ impl TryFrom<Model> for Task {
             display_name,
             cluster,
             job,
+            job_uid,
+            job_schedule,
+            job_tick,
+            job_waits,
             state,
             version,
             attempt,
@@ -169,6 +202,7 @@ impl TryFrom<Model> for Task {
             made_at,
             started_at,
             cancel_since,
+            cancel_grace,
             finished_at,
             reason,
             message,
@@ -182,8 +216,29 @@ impl TryFrom<Model> for Task {
             session_uid: _,
             fence: _,
         } = model;
+        let job = match (job, job_uid) {
+            (None, None) => None,
+            (Some(name), Some(uid)) => Some(JobRef {
+                uid: JobUid(uid),
+                name: row.parsed("job", &name)?,
+                schedule: job_schedule.map(|schedule| row.parsed("job_schedule", &schedule)).transpose()?,
+                tick: row.maybe_time("job_tick", job_tick)?,
+                waits: job_waits,
+            }),
+            _ => return Err(row.corrupt("job_uid")),
+        };
         let ending = Ending { reason, message, exit_code, signal };
-        let cells = StateCells { state, not_before, run_uid, made_at, started_at, cancel_since, finished_at, ending };
+        let cells = StateCells {
+            state,
+            not_before,
+            run_uid,
+            made_at,
+            started_at,
+            cancel_since,
+            cancel_grace,
+            finished_at,
+            ending,
+        };
         Ok(Self {
             uid: TaskUid(uid),
             space_uid: SpaceUid(space_uid),
@@ -199,7 +254,7 @@ impl TryFrom<Model> for Task {
             spec: row.decoded::<pb::TaskSpec, _>("spec", &spec)?,
             app_revision: row.count("app_revision", app_revision)?,
             space_env_revision: row.count("space_env_revision", space_env_revision)?,
-            job: job.map(|job| row.parsed("job", &job)).transpose()?,
+            job,
             cluster: row.parsed("cluster", &cluster)?,
             version: row.count("version", version)?,
             created_at: row.time("created_at", created_at)?,

@@ -1,0 +1,215 @@
+//! Jobs with their schedules: how they are found, and the changes that somebody asks for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{QueryOrder, QuerySelect};
+use taskplane_domain::job::{DueJob, Job, JobChange, JobWrite, Schedule};
+use taskplane_domain::name::{JobName, Name, SpaceName};
+use taskplane_domain::task::{StateKind, Task};
+
+use crate::connect::Store;
+use crate::error::{Fault, StoreError};
+use crate::job_write::{self, Births};
+use crate::row::{job, schedule, task};
+use crate::sql;
+use crate::task_accept::{self, RequestKey};
+use crate::txn::Txn;
+
+const METHOD: &str = "RunJob";
+
+/// A Job as it is.
+#[derive(Debug, Clone)]
+pub struct JobView {
+    pub job: Job,
+    /// By their ids.
+    pub schedules: Vec<Schedule>,
+    /// How many of its Tasks are not over.
+    pub live: u32,
+}
+
+/// What a change came to.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub job: Job,
+    /// The Task it made, or made when it was asked for the first time.
+    pub task: Option<Task>,
+    pub repeated: bool,
+}
+
+impl Store {
+    pub async fn job_get(&self, name: &JobName) -> Result<JobView, StoreError> {
+        let row = self.read(found(name).one(self.db())).await?;
+        let row = row.ok_or_else(|| StoreError::NotFound(name.to_string()))?;
+        let views = self.views(vec![row]).await?;
+        views.into_iter().next().ok_or_else(|| StoreError::NotFound(name.to_string()))
+    }
+
+    /// By name.
+    pub async fn job_list(
+        &self,
+        space: &SpaceName,
+        after: Option<&Name>,
+        limit: u32,
+    ) -> Result<Vec<JobView>, StoreError> {
+        let after = after.map(Name::as_str).unwrap_or_default();
+        let found = job::Entity::find()
+            .filter(job::Column::Space.eq(space.0.as_str()))
+            .filter(job::Column::Name.gt(after))
+            .order_by_asc(job::Column::Name)
+            .limit(u64::from(limit));
+        let rows = self.read(found.all(self.db())).await?;
+        self.views(rows).await
+    }
+
+    async fn views(&self, rows: Vec<job::Model>) -> Result<Vec<JobView>, StoreError> {
+        let uids: Vec<Uuid> = rows.iter().map(|row| row.uid).collect();
+        let found = schedule::Entity::find()
+            .filter(schedule::Column::JobUid.is_in(uids.clone()))
+            .order_by_asc(schedule::Column::Id);
+        let mut schedules: HashMap<Uuid, Vec<Schedule>> = HashMap::new();
+        for row in self.read(found.all(self.db())).await? {
+            schedules.entry(row.job_uid).or_default().push(row.try_into()?);
+        }
+        let counted = task::Entity::find()
+            .select_only()
+            .column(task::Column::JobUid)
+            .column_as(task::Column::Uid.count(), "live")
+            .filter(task::Column::JobUid.is_in(uids))
+            .filter(task::Column::State.is_in(StateKind::LIVE.map(StateKind::as_str)))
+            .group_by(task::Column::JobUid)
+            .into_tuple::<(Uuid, i64)>();
+        let live: HashMap<Uuid, i64> = self.read(counted.all(self.db())).await?.into_iter().collect();
+        let view = |row: job::Model| {
+            let uid = row.uid;
+            Ok(JobView {
+                job: row.try_into()?,
+                schedules: schedules.remove(&uid).unwrap_or_default(),
+                live: live.get(&uid).and_then(|live| u32::try_from(*live).ok()).unwrap_or(0),
+            })
+        };
+        rows.into_iter().map(view).collect()
+    }
+
+    /// A Job with all that bears on a run of it. What is decided on it is stored only if the Job is still the same then.
+    pub async fn job_scene(&self, name: &JobName, cluster: Name) -> Result<DueJob, StoreError> {
+        let row = self.read(found(name).one(self.db())).await?;
+        let job: Job = row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.try_into()?;
+        let app = self.app_get(&job.app).await?;
+        let space = self.space_get(&SpaceName(name.space.clone())).await?;
+        let live = self.read(live_of([job.uid.0]).all(self.db())).await?;
+        let live = live.into_iter().map(Task::try_from).collect::<Result<_, _>>()?;
+        Ok(DueJob { job, app, space, cluster, schedules: Vec::new(), live })
+    }
+
+    /// `AlreadyExists` when the name is taken, `NotFound` when the App is gone.
+    pub async fn job_create(&self, change: JobChange) -> Result<Job, StoreError> {
+        let change = Arc::new(change);
+        self.write("job_create", move |txn| {
+            let change = Arc::clone(&change);
+            Box::pin(async move { create(txn, (*change).clone().numbered(0)).await })
+        })
+        .await
+    }
+
+    /// `Conflict`: the Job, its App, or a Task that was to be cancelled is not what it was when the change was decided.
+    pub async fn job_commit(&self, change: JobChange, key: Option<RequestKey>) -> Result<Committed, StoreError> {
+        let asked = Arc::new((change, key));
+        self.write("job_commit", move |txn| {
+            let asked = Arc::clone(&asked);
+            Box::pin(async move { commit(txn, asked.0.clone(), asked.1.as_ref()).await })
+        })
+        .await
+    }
+}
+
+pub(crate) fn found(name: &JobName) -> Select<job::Entity> {
+    job::Entity::find()
+        .filter(job::Column::Space.eq(name.space.as_str()))
+        .filter(job::Column::Name.eq(name.job.as_str()))
+}
+
+/// Tasks of these Jobs that are not over.
+pub(crate) fn live_of(jobs: impl IntoIterator<Item = Uuid>) -> Select<task::Entity> {
+    task::Entity::find()
+        .filter(task::Column::JobUid.is_in(jobs))
+        .filter(task::Column::State.is_in(StateKind::LIVE.map(StateKind::as_str)))
+        .order_by_asc(task::Column::Id)
+}
+
+async fn create(txn: &Txn, write: JobWrite) -> Result<Job, Fault> {
+    // Keeps the App from being deleted until this transaction is over.
+    let text = sql::choose(
+        &txn.db,
+        "SELECT count(*) AS value FROM apps WHERE uid = $1",
+        "SELECT count(*) AS value FROM (SELECT uid FROM apps WHERE uid = $1 FOR KEY SHARE) locked",
+    );
+    if sql::number(&txn.db, text, [write.job.app_uid.0.into()]).await? != Some(1) {
+        return Err(StoreError::NotFound(write.job.app.to_string()).into());
+    }
+    let row = job::ActiveModel::from(job::Model::from(&write.job));
+    let inserted = job::Entity::insert(row).exec_without_returning(&txn.db).await;
+    inserted.map_err(|error| Fault::exists(error, &write.job.name))?;
+    let job = write.job.clone();
+    job_write::all(txn, vec![write]).await?;
+    Ok(job)
+}
+
+async fn commit(txn: &Txn, change: JobChange, key: Option<&RequestKey>) -> Result<Committed, Fault> {
+    let job = change.job().clone();
+    if let Some(key) = key
+        && let Some(task) = task_accept::accepted_before(txn, job.space_uid, METHOD, key).await?
+    {
+        return Ok(Committed { job, task: Some(task), repeated: true });
+    }
+    let births = Births::of(&change);
+    // Its place in the order of Jobs first, then of Apps: whoever takes both takes them in this order.
+    advance(txn, &change).await?;
+    let first_id = match births {
+        Births { count: 0, .. } => 0,
+        births => job_write::next_ids(txn, &births).await?,
+    };
+    let write = change.numbered(first_id);
+    let task = write.births.first().map(|born| born.task().clone());
+    if let (Some(key), Some(task)) = (key, &task) {
+        task_accept::keep_key(txn, task, METHOD, key).await?;
+    }
+    let job = write.job.clone();
+    job_write::all(txn, vec![write]).await?;
+    Ok(Committed { job, task, repeated: false })
+}
+
+/// Moves the row on if it is still what the change was decided on, and holds it until the transaction is over.
+async fn advance(txn: &Txn, change: &JobChange) -> Result<(), Fault> {
+    let after = change.clone().numbered(0).job;
+    let name = after.name.to_string();
+    let from = change.from().ok_or_else(|| StoreError::AlreadyExists(name.clone()))?;
+    let row = job::Model::from(&after);
+    let cells = job::ActiveModel {
+        template: sea_orm::Set(row.template),
+        policy: sea_orm::Set(row.policy),
+        state: sea_orm::Set(row.state),
+        pause_note: sea_orm::Set(row.pause_note),
+        version: sea_orm::Set(row.version),
+        sequence: sea_orm::Set(row.sequence),
+        updated_at: sea_orm::Set(row.updated_at),
+        ..Default::default()
+    };
+    let done = job::Entity::update_many()
+        .set(cells)
+        .filter(job::Column::Uid.eq(after.uid.0))
+        .filter(job::Column::Sequence.eq(crate::row::big(from)))
+        .exec(&txn.db)
+        .await?;
+    if done.rows_affected == 1 {
+        return Ok(());
+    }
+    let there = job::Entity::find_by_id(after.uid.0).count(&txn.db).await? > 0;
+    Err(if there { StoreError::Conflict(name) } else { StoreError::NotFound(name) }.into())
+}
+
+/// How many Jobs an App has.
+pub(crate) async fn count_of_app(txn: &Txn, app: Uuid) -> Result<u64, Fault> {
+    Ok(job::Entity::find().filter(job::Column::AppUid.eq(app)).count(&txn.db).await?)
+}

@@ -1,0 +1,54 @@
+//! The end of a Job: once the last of its Tasks is over, its Tasks go, and then the Job. Its ledger stays.
+
+use jiff::Timestamp;
+use sea_orm::QuerySelect;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, LockBehavior, LockType};
+use taskplane_domain::job::Job;
+
+use crate::connect::Store;
+use crate::error::{Fault, StoreError};
+use crate::removed::{self, Owner};
+use crate::row::job;
+use crate::txn::Txn;
+use crate::{event, sql};
+
+impl Store {
+    /// Clears up to `limit` Jobs that are being deleted and have nothing live. Says how many.
+    pub async fn jobs_clear(&self, limit: u32) -> Result<u32, StoreError> {
+        let ready = job::Entity::find().filter(is_ready()).limit(u64::from(limit));
+        let mut cleared = 0;
+        for row in self.read(ready.all(self.db())).await? {
+            // One transaction each: a Job may have many Tasks.
+            let uid = row.uid;
+            let done = self.write("jobs_clear", move |txn| Box::pin(async move { clear(txn, uid).await })).await?;
+            cleared += u32::from(done);
+        }
+        Ok(cleared)
+    }
+}
+
+fn is_ready() -> sea_orm::Condition {
+    sea_orm::Condition::all().add(job::Column::State.eq(job::DELETING)).add(Expr::cust(
+        "NOT EXISTS (SELECT 1 FROM tasks t WHERE t.job_uid = jobs.uid \
+         AND t.state IN ('PENDING', 'STARTING', 'RUNNING', 'CANCELLING'))",
+    ))
+}
+
+/// False: somebody else is at it, or something of it is live after all.
+async fn clear(txn: &Txn, uid: Uuid) -> Result<bool, Fault> {
+    let locked = job::Entity::find_by_id(uid)
+        .filter(is_ready())
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .one(&txn.db)
+        .await?;
+    let Some(row) = locked else { return Ok(false) };
+    let now: Timestamp = txn.now().await?;
+    removed::tasks(txn, Owner::Job(uid), now).await?;
+    let write = Job::try_from(row)?.deleted(now).numbered(0);
+    for text in ["DELETE FROM schedules WHERE job_uid = $1", "DELETE FROM jobs WHERE uid = $1"] {
+        sql::execute(&txn.db, text, [uid.into()]).await?;
+    }
+    event::append_all(txn, &write.events).await?;
+    Ok(true)
+}

@@ -1,0 +1,243 @@
+//! Ticks: Jobs with schedules due are claimed, decided and written in one transaction.
+//!
+//! The Job's row is locked first, then the Apps' rows in the order of their uids, then everything else is read: what is
+//! decided on cannot move. Replicas pass over what another one has locked.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, LockBehavior, LockType, OnConflict};
+use sea_orm::{QueryOrder, QuerySelect};
+use taskplane_domain::app::App;
+use taskplane_domain::job::{DueJob, JobChange, JobWrite, Schedule};
+use taskplane_domain::name::Name;
+use taskplane_domain::space::Space;
+use taskplane_domain::task::Task;
+
+use crate::connect::Store;
+use crate::error::{Corrupt, Fault, StoreError};
+use crate::job::live_of;
+use crate::row::{Row, app, app_revision, big, job, job_run, schedule, space, task};
+use crate::txn::Txn;
+use crate::{job_write, sql};
+
+/// When a Job whose rows make no sense is looked at again.
+const CORRUPT_AGAIN: Duration = Duration::from_secs(60);
+
+/// What the domain makes of a Job that is due.
+pub type Decide = fn(DueJob, Timestamp) -> Option<JobChange>;
+
+/// What a pass came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ticked {
+    pub jobs: u32,
+    pub tasks: u32,
+    /// There may be more that is due now.
+    pub more: bool,
+}
+
+impl Store {
+    /// Decides up to `limit` Jobs with schedules due, by the database's clock.
+    pub async fn ticks_pass(&self, limit: u32, cluster: Name, decide: Decide) -> Result<Ticked, StoreError> {
+        // Most passes find nothing: they need not wait for anybody's turn.
+        if self.ticks_next_due().await?.is_none_or(|next| !next.is_zero()) {
+            return Ok(Ticked::default());
+        }
+        self.write("ticks_pass", move |txn| {
+            let cluster = cluster.clone();
+            Box::pin(async move { pass(txn, limit, cluster, decide).await })
+        })
+        .await
+    }
+
+    /// How long until the next schedule is due; zero: one is. None: no schedule will be.
+    pub async fn ticks_next_due(&self) -> Result<Option<Duration>, StoreError> {
+        let now = self.now().await?;
+        let text = "SELECT min(next_at) AS value FROM schedules WHERE next_at IS NOT NULL";
+        let next = self.read(sql::number(self.db(), text, [])).await?;
+        let next = next.and_then(|next| Timestamp::from_microsecond(next).ok());
+        Ok(next.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or_default()))
+    }
+}
+
+/// Everything that bears on the Jobs of one pass.
+struct Scene {
+    now: Timestamp,
+    cluster: Name,
+    jobs: Vec<job::Model>,
+    apps: HashMap<Uuid, app::Model>,
+    specs: HashMap<Uuid, Vec<u8>>,
+    spaces: HashMap<Uuid, Result<Space, Corrupt>>,
+    schedules: HashMap<Uuid, Vec<schedule::Model>>,
+    /// The latest tick of each schedule that has an entry in the ledger: nothing up to it is decided again.
+    entered: HashMap<Uuid, i64>,
+    live: HashMap<Uuid, Vec<task::Model>>,
+}
+
+async fn pass(txn: &Txn, limit: u32, cluster: Name, decide: Decide) -> Result<Ticked, Fault> {
+    let mut scene = Scene::lock(txn, limit, cluster).await?;
+    let found = u32::try_from(scene.jobs.len()).unwrap_or(u32::MAX);
+    let (mut writes, mut unreadable) = (Vec::new(), Vec::new());
+    let mut counters: HashMap<Uuid, u64> =
+        scene.apps.iter().map(|(uid, app)| (*uid, app.next_task_id.unsigned_abs())).collect();
+    for row in std::mem::take(&mut scene.jobs) {
+        let (uid, app_uid) = (row.uid, row.app_uid);
+        match scene.due(row) {
+            Ok(due) => {
+                let Some(change) = decide(due, scene.now) else { continue };
+                let next = counters.entry(app_uid).or_insert(1);
+                let births = change.births() as u64;
+                writes.push(change.numbered(*next));
+                *next += births;
+            }
+            Err(corrupt) => {
+                tracing::error!(job.uid = %uid, %corrupt, "a job that is due cannot be read and waits");
+                unreadable.push(uid);
+            }
+        }
+    }
+    let tasks = writes.iter().map(|write: &JobWrite| write.births.len()).sum::<usize>();
+    let ticked = Ticked { jobs: found, tasks: u32::try_from(tasks).unwrap_or(u32::MAX), more: found == limit };
+    scene.advance(txn, &writes, &counters).await?;
+    job_write::all(txn, writes).await?;
+    set_aside(txn, unreadable, scene.now).await?;
+    Ok(ticked)
+}
+
+impl Scene {
+    async fn lock(txn: &Txn, limit: u32, cluster: Name) -> Result<Self, Fault> {
+        let now = txn.now().await?;
+        let due = schedule::Entity::find()
+            .select_only()
+            .column(schedule::Column::JobUid)
+            .filter(schedule::Column::NextAt.lte(now.as_microsecond()))
+            .group_by(schedule::Column::JobUid)
+            .order_by_asc(schedule::Column::NextAt.min())
+            .limit(u64::from(limit))
+            .into_tuple::<Uuid>()
+            .all(&txn.db)
+            .await?;
+        let jobs = job::Entity::find()
+            .filter(job::Column::Uid.is_in(due))
+            .order_by_asc(job::Column::Uid)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .all(&txn.db)
+            .await?;
+        let uids: Vec<Uuid> = jobs.iter().map(|job| job.uid).collect();
+        let apps = app::Entity::find()
+            .filter(app::Column::Uid.is_in(jobs.iter().map(|job| job.app_uid)))
+            .order_by_asc(app::Column::Uid)
+            .lock_exclusive()
+            .all(&txn.db)
+            .await?;
+        let specs = app_revision::Entity::find()
+            .filter(app_revision::Column::AppUid.is_in(apps.iter().map(|app| app.uid)))
+            .filter(Expr::cust("revision = (SELECT a.revision FROM apps a WHERE a.uid = app_revisions.app_uid)"))
+            .all(&txn.db)
+            .await?;
+        // Read under the lock: another replica may have decided some of them in between.
+        let rows = schedule::Entity::find()
+            .filter(schedule::Column::JobUid.is_in(uids.iter().copied()))
+            .filter(schedule::Column::NextAt.lte(now.as_microsecond()))
+            .all(&txn.db)
+            .await?;
+        let entered = job_run::Entity::find()
+            .select_only()
+            .column(job_run::Column::ScheduleUid)
+            .column_as(job_run::Column::TickAt.max(), "latest")
+            .filter(job_run::Column::ScheduleUid.is_in(rows.iter().map(|row| row.uid)))
+            .group_by(job_run::Column::ScheduleUid)
+            .into_tuple::<(Uuid, i64)>()
+            .all(&txn.db)
+            .await?;
+        let mut schedules: HashMap<Uuid, Vec<schedule::Model>> = HashMap::new();
+        for row in rows {
+            schedules.entry(row.job_uid).or_default().push(row);
+        }
+        let mut live: HashMap<Uuid, Vec<task::Model>> = HashMap::new();
+        for row in live_of(uids).all(&txn.db).await? {
+            live.entry(row.job_uid.unwrap_or_default()).or_default().push(row);
+        }
+        Ok(Self {
+            now,
+            cluster,
+            spaces: spaces(txn, &jobs).await?,
+            jobs,
+            apps: apps.into_iter().map(|app| (app.uid, app)).collect(),
+            specs: specs.into_iter().map(|revision| (revision.app_uid, revision.spec)).collect(),
+            schedules,
+            entered: entered.into_iter().collect(),
+            live,
+        })
+    }
+
+    fn due(&mut self, row: job::Model) -> Result<DueJob, Corrupt> {
+        let (uid, key) = (row.uid, Row::new("jobs", row.uid));
+        let app = key.needed("app_uid", self.apps.get(&row.app_uid).cloned())?;
+        let app = App::try_from(app::WithSpec { spec: self.specs.get(&app.uid).cloned(), app })?;
+        let space = key.needed("space_uid", self.spaces.get(&row.space_uid).cloned())??;
+        let mut schedules = Vec::new();
+        for row in self.schedules.remove(&uid).unwrap_or_default() {
+            let latest = self.entered.get(&row.uid).and_then(|latest| Timestamp::from_microsecond(*latest).ok());
+            let schedule = Schedule::try_from(row)?;
+            let mark = latest.map_or(schedule.mark, |latest| latest.max(schedule.mark));
+            schedules.push(Schedule { mark, ..schedule });
+        }
+        let live = self.live.remove(&uid).unwrap_or_default();
+        let live = live.into_iter().map(Task::try_from).collect::<Result<_, _>>()?;
+        Ok(DueJob { job: row.try_into()?, app, space, cluster: self.cluster.clone(), schedules, live })
+    }
+
+    /// Moves on the counters of Jobs and Apps, whose rows are locked.
+    async fn advance(&self, txn: &Txn, writes: &[JobWrite], counters: &HashMap<Uuid, u64>) -> Result<(), Fault> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let rows = writes.iter().map(|write| job::ActiveModel::from(job::Model::from(&write.job)));
+        let sequence = OnConflict::column(job::Column::Uid).update_column(job::Column::Sequence).to_owned();
+        job::Entity::insert_many(rows).on_conflict(sequence).exec_without_returning(&txn.db).await?;
+        let moved = self.apps.values().filter_map(|app| {
+            let next = big(*counters.get(&app.uid)?);
+            (next != app.next_task_id).then(|| app::ActiveModel::from(app::Model { next_task_id: next, ..app.clone() }))
+        });
+        let moved: Vec<app::ActiveModel> = moved.collect();
+        if !moved.is_empty() {
+            let next = OnConflict::column(app::Column::Uid).update_column(app::Column::NextTaskId).to_owned();
+            app::Entity::insert_many(moved).on_conflict(next).exec_without_returning(&txn.db).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Few, however many Jobs there are.
+async fn spaces(txn: &Txn, jobs: &[job::Model]) -> Result<HashMap<Uuid, Result<Space, Corrupt>>, Fault> {
+    const TEXT: &str = "SELECT s.*, e.env FROM spaces s \
+         LEFT JOIN space_envs e ON e.space_uid = s.uid AND e.revision = s.env_revision WHERE s.uid = $1";
+    let mut spaces = HashMap::new();
+    for job in jobs {
+        if spaces.contains_key(&job.space_uid) {
+            continue;
+        }
+        if let Some(row) = sql::one::<space::WithEnv>(&txn.db, TEXT, [job.space_uid.into()]).await? {
+            spaces.insert(job.space_uid, row.try_into());
+        }
+    }
+    Ok(spaces)
+}
+
+/// What cannot be read must not keep the rest from being decided.
+async fn set_aside(txn: &Txn, jobs: Vec<Uuid>, now: Timestamp) -> Result<(), Fault> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let again = now.as_microsecond() + i64::try_from(CORRUPT_AGAIN.as_micros()).unwrap_or(0);
+    schedule::Entity::update_many()
+        .col_expr(schedule::Column::NextAt, Expr::value(again))
+        .filter(schedule::Column::JobUid.is_in(jobs))
+        .filter(schedule::Column::NextAt.lte(now.as_microsecond()))
+        .exec(&txn.db)
+        .await?;
+    Ok(())
+}
