@@ -93,6 +93,13 @@ await "$long" TASK_STATE_RUNNING >/dev/null
 run taskplane terminate-task sales-report "${long##*/}"
 [ "$(state "$long")" = TASK_STATE_CANCELLED ] || die "$long is not cancelled"
 
+say "A Job on it, each minute; its first tick is awaited further down"
+run taskplane create-job sales-report minutely 'python3 report.py | tail -n 2'
+run taskplane schedule-job minutely '* * * * *'
+
+say "When would it run, over the night the clocks change?"
+run taskplane preview-schedule '30 2 * * *' --time-zone Europe/Berlin -n 3 --from 2026-03-28T00:00:00Z
+
 say "kill -9 with a Task running and thirty accepted, then a restart"
 running=$(submit sales-report --name running -c 'sh ledger.sh; sleep 600' -e "LEDGER=$ledger")
 await "$running" TASK_STATE_RUNNING >/dev/null
@@ -114,10 +121,28 @@ done
 [ -z "$(grep '^start' "$ledger" | sort | uniq -d)" ] || die "a command started twice"
 echo "of 30 accepted: $ran ran to their end, $lost were cut off and say so, none is missing, none ran twice"
 
+say "The Job's tick arrives, and the ledger says so"
+ticked=
+for _ in $(seq 900); do
+    ticked=$(taskplane job-history minutely -o json | sed -n 's/^ *"task": "\(.*\)",\{0,1\}$/\1/p' | head -n 1)
+    [ -z "$ticked" ] || break
+    sleep 0.1
+done
+[ -n "$ticked" ] || die "no tick within 90 s"
+[ "$(await "$ticked" TASK_STATE_SUCCEEDED TASK_STATE_FAILED)" = TASK_STATE_SUCCEEDED ] || die "$ticked failed"
+run taskplane jobs
+run taskplane job-history minutely
+
+say "Delete the Job while one of its Tasks runs: it is ended with it"
+doomed=$(taskplane run-job minutely -c 'sh count.sh 600' -o json | sed -n 's/^ *"name": "\(.*\)",\{0,1\}$/\1/p' | head -n 1)
+await "$doomed" TASK_STATE_RUNNING >/dev/null
+run taskplane delete-job minutely
+! taskplane task "$doomed" >/dev/null 2>&1 || die "$doomed is still there"
+
 say "Everything that ran"
 run taskplane tasks sales-report | sed -n 1,20p
 
 say "The log of the first Task, after all that"
 run taskplane logs sales-report --task 1 --recent -n 3
 
-say "Demo passed: 1 App, $((15 + 30)) Tasks, 1 crash, nothing lost, nothing run twice."
+say "Demo passed: 1 App, 1 Job, more than $((15 + 30)) Tasks, 1 crash, nothing lost, nothing run twice."
