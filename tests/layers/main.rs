@@ -77,7 +77,7 @@ const FRONT_DOORS: &[FrontDoor] = &[
 
 /// Crates from outside that carry one of ours, without being its alone.
 const CARRIED: &[(&str, &[&str])] = &[
-    ("proto", &["tonic", "prost"]),
+    ("proto", &["tonic", "prost-types"]),
     ("api", &["tonic", "tokio", "tracing"]),
     ("executor", &["tonic", "tokio", "tracing"]),
     ("runtime", &["tracing", "tokio", "clap"]),

@@ -38,6 +38,7 @@ mod task_list;
 mod tick;
 mod txn;
 mod work;
+mod zones;
 
 pub use clock::DatabaseClock;
 pub use connect::{Store, StoreOptions};

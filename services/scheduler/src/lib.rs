@@ -10,6 +10,7 @@ use taskplane_bus::{Ring, Topic};
 use taskplane_domain::event::{Event, Fact};
 use taskplane_domain::job::decide;
 use taskplane_domain::name::Name;
+use taskplane_domain::schedule::tzdb_release;
 use taskplane_platform::Platform;
 use taskplane_runtime::worker::{self, Pass};
 
@@ -29,6 +30,10 @@ pub async fn run(platform: Platform, cluster: Name) -> anyhow::Result<()> {
 
 /// One turn: whatever is due now, at most a batch of it.
 pub async fn pass(platform: &Platform, cluster: &Name) -> anyhow::Result<Pass> {
+    if !platform.store.zones_claim(tzdb_release()).await? {
+        tracing::warn!(tzdb = tzdb_release(), "another scheduler has newer time zone data: this one makes no ticks");
+        return Ok(Pass::IdleFor(PERIOD));
+    }
     let ticked = platform.store.ticks_pass(BATCH, cluster.clone(), decide).await?;
     if ticked.jobs > 0 {
         platform.feed.ring();

@@ -330,6 +330,15 @@ impl Schedule {
         schedule.counts_from(at, job.state.fires())
     }
 
+    /// Its next tick by the zone data that is in force now. One that is due already stays due: it is decided by that data.
+    pub fn recomputed(self, now: Timestamp) -> Self {
+        let next = match self.next {
+            Some(next) if next > now => self.plan.next(self.mark.max(now)),
+            as_it_is => as_it_is,
+        };
+        Self { next, ..self }
+    }
+
     /// Nothing before `at` fires any more.
     fn counts_from(self, at: Timestamp, job_fires: bool) -> Self {
         let next = if self.suspended || !job_fires { None } else { self.plan.next(at) };

@@ -43,7 +43,8 @@ const TABLES: [&str; 3] = [
          PRIMARY KEY (job_uid, id))",
 ];
 
-const COLUMNS: [&str; 5] = [
+const COLUMNS: [&str; 6] = [
+    "ALTER TABLE meta ADD COLUMN tzdb text",
     "ALTER TABLE tasks ADD COLUMN job_uid UUID",
     "ALTER TABLE tasks ADD COLUMN job_schedule text",
     "ALTER TABLE tasks ADD COLUMN job_tick bigint",

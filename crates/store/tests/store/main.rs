@@ -34,3 +34,4 @@ mod session;
 mod space;
 mod task;
 mod work;
+mod zones;
