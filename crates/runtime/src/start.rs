@@ -4,6 +4,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::lifecycle::Lifecycle;
@@ -32,6 +33,7 @@ where
     F: FnOnce(Lifecycle) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
+    raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(service, &error.into()),
@@ -78,6 +80,15 @@ async fn supervise(lifecycle: &Lifecycle, run: impl Future<Output = anyhow::Resu
             result
         } => result,
         () = signalled => Ok(()),
+    }
+}
+
+/// Runs and watchers take a few open files each: what the process may have, it takes. Where it may not, it has what it had.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

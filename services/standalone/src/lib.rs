@@ -45,9 +45,7 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
     let data = DataDir::open(&args.data_dir)?;
     let keys = data.keys(args.token_key_file.as_deref())?;
     let url = args.database_url.clone().unwrap_or_else(|| data.database_url());
-    let store = Store::connect(&url, StoreOptions { clock: database_clock(), ..StoreOptions::default() })
-        .await
-        .context("the database cannot be used")?;
+    let store = Store::connect(&url, StoreOptions { clock: database_clock(), ..StoreOptions::default() }).await?;
     store.migrate().await.context("the database cannot be brought to this version's schema")?;
     let objects = Objects::open(&data.objects_url())?;
     let backend = Arc::new(LocalBackend::open(local_config(&args, &data, &objects)?)?);
