@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(TASKPLANE_CACHE)/target
 BINARIES := -p taskplane-standalone -p taskplane-cli -p taskplane-backend --bins
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build release test lint fmt demo dev clean
+.PHONY: help setup build release test chaos bench lint fmt demo dev clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,15 @@ release: ## Build the binaries for use
 
 test: setup ## Run all checks and tests
 	@bash scripts/test.sh
+
+DURATION ?= 300
+
+chaos: setup ## Kill and hold up schedulers for DURATION seconds (300); SEED repeats a run
+	TASKPLANE_CHAOS_SECONDS=$(DURATION) $(if $(SEED),TASKPLANE_CHAOS_SEED=$(SEED)) \
+		cargo test -p taskplane-scheduler --test chaos -- --nocapture
+
+bench: setup ## Measure against others in the same run; LARGE=1 with 100 000 schedules too
+	$(if $(LARGE),BENCH_LARGE=1) cargo bench -p taskplane-tests --bench bench
 
 lint: setup ## Run the checks alone: format, clippy, protobuf, licences
 	@bash scripts/lint.sh

@@ -33,5 +33,6 @@ mod outbox;
 mod session;
 mod space;
 mod task;
+mod ticks;
 mod work;
 mod zones;
