@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Expr;
 use sea_orm::{QueryOrder, QuerySelect};
 use taskplane_domain::job::{DueJob, Job, JobChange, JobWrite, Schedule};
 use taskplane_domain::name::{JobName, Name, SpaceName};
-use taskplane_domain::task::{StateKind, Task};
+use taskplane_domain::task::Task;
 
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
@@ -77,7 +78,7 @@ impl Store {
             .column(task::Column::JobUid)
             .column_as(task::Column::Uid.count(), "live")
             .filter(task::Column::JobUid.is_in(uids))
-            .filter(task::Column::State.is_in(StateKind::LIVE.map(StateKind::as_str)))
+            .filter(is_live())
             .group_by(task::Column::JobUid)
             .into_tuple::<(Uuid, i64)>();
         let live: HashMap<Uuid, i64> = self.read(counted.all(self.db())).await?.into_iter().collect();
@@ -130,12 +131,18 @@ pub(crate) fn found(name: &JobName) -> Select<job::Entity> {
         .filter(job::Column::Name.eq(name.job.as_str()))
 }
 
-/// Tasks of these Jobs that are not over.
+/// Tasks of these Jobs that are not over, in the order in which others lock them too.
 pub(crate) fn live_of(jobs: impl IntoIterator<Item = Uuid>) -> Select<task::Entity> {
     task::Entity::find()
         .filter(task::Column::JobUid.is_in(jobs))
-        .filter(task::Column::State.is_in(StateKind::LIVE.map(StateKind::as_str)))
-        .order_by_asc(task::Column::Id)
+        .filter(is_live())
+        .order_by_asc(task::Column::CreatedAt)
+        .order_by_asc(task::Column::Uid)
+}
+
+/// As the index of live Tasks has it: spelled out, since an engine cannot see it in bound values.
+fn is_live() -> Expr {
+    Expr::cust("job_uid IS NOT NULL AND state IN ('PENDING', 'STARTING', 'RUNNING', 'CANCELLING')")
 }
 
 async fn create(txn: &Txn, write: JobWrite) -> Result<Job, Fault> {
@@ -143,7 +150,7 @@ async fn create(txn: &Txn, write: JobWrite) -> Result<Job, Fault> {
     let text = sql::choose(
         &txn.db,
         "SELECT count(*) AS value FROM apps WHERE uid = $1",
-        "SELECT count(*) AS value FROM (SELECT uid FROM apps WHERE uid = $1 FOR KEY SHARE) locked",
+        "SELECT count(*) AS value FROM (SELECT uid FROM apps WHERE uid = $1 FOR SHARE) locked",
     );
     if sql::number(&txn.db, text, [write.job.app_uid.0.into()]).await? != Some(1) {
         return Err(StoreError::NotFound(write.job.app.to_string()).into());

@@ -21,8 +21,14 @@ impl Store {
         for row in self.read(ready.all(self.db())).await? {
             // One transaction each: a Job may have many Tasks.
             let uid = row.uid;
-            let done = self.write("jobs_clear", move |txn| Box::pin(async move { clear(txn, uid).await })).await?;
-            cleared += u32::from(done);
+            match self.write("jobs_clear", move |txn| Box::pin(async move { clear(txn, uid).await })).await {
+                Ok(done) => cleared += u32::from(done),
+                // The others need not wait for somebody to mend it.
+                Err(StoreError::Corrupt(corrupt)) => {
+                    tracing::error!(job.uid = %uid, %corrupt, "a job cannot be cleared")
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(cleared)
     }

@@ -1,6 +1,6 @@
 //! Ticks: Jobs with schedules due are claimed, decided and written in one transaction.
 //!
-//! The Job's row is locked first, then the Apps' rows in the order of their uids, then everything else is read: what is
+//! The Job's row is locked first, then the Apps' rows in the order of their uids, then the Tasks that may be replaced: what is
 //! decided on cannot move. Replicas pass over what another one has locked.
 
 use std::collections::HashMap;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, LockBehavior, LockType, OnConflict};
-use sea_orm::{QueryOrder, QuerySelect};
+use sea_orm::{QueryOrder, QuerySelect, SelectGetableTuple, Selector};
 use taskplane_domain::app::App;
-use taskplane_domain::job::{DueJob, JobChange, JobWrite, Schedule};
+use taskplane_domain::job::{ConcurrencyPolicy, DueJob, JobChange, JobWrite, Schedule};
 use taskplane_domain::name::Name;
 use taskplane_domain::space::Space;
 use taskplane_domain::task::Task;
@@ -19,7 +19,7 @@ use taskplane_domain::task::Task;
 use crate::connect::Store;
 use crate::error::{Corrupt, Fault, StoreError};
 use crate::job::live_of;
-use crate::row::{Row, app, app_revision, big, job, job_run, schedule, space, task};
+use crate::row::{Row, app, app_revision, big, job, schedule, space, task};
 use crate::txn::Txn;
 use crate::{job_write, sql};
 
@@ -45,11 +45,52 @@ impl Store {
         if self.ticks_next_due().await?.is_none_or(|next| !next.is_zero()) {
             return Ok(Ticked::default());
         }
+        match self.ticks_of(None, limit, cluster.clone(), decide).await {
+            // The database's word on all of them: nothing is known of any.
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Unreachable { .. } | StoreError::Unusable(_))) => {
+                Err(error)
+            }
+            // One of them cannot be written as it stands. The others must not wait for it.
+            Err(error) => {
+                tracing::warn!(%error, "ticks are decided job by job");
+                self.ticks_apart(limit, cluster, decide).await
+            }
+            ticked => ticked,
+        }
+    }
+
+    async fn ticks_of(
+        &self,
+        only: Option<Uuid>,
+        limit: u32,
+        cluster: Name,
+        decide: Decide,
+    ) -> Result<Ticked, StoreError> {
         self.write("ticks_pass", move |txn| {
             let cluster = cluster.clone();
-            Box::pin(async move { pass(txn, limit, cluster, decide).await })
+            Box::pin(async move { pass(txn, only, limit, cluster, decide).await })
         })
         .await
+    }
+
+    async fn ticks_apart(&self, limit: u32, cluster: Name, decide: Decide) -> Result<Ticked, StoreError> {
+        let now = self.now().await?;
+        let due = self.read(due_jobs(now, limit).all(self.db())).await?;
+        let mut all = Ticked { more: due.len() as u64 >= u64::from(limit), ..Ticked::default() };
+        for uid in due {
+            match self.ticks_of(Some(uid), 1, cluster.clone(), decide).await {
+                Ok(Ticked { jobs, tasks, more: _ }) => {
+                    all.jobs += jobs;
+                    all.tasks += tasks;
+                }
+                Err(error) => {
+                    tracing::error!(job.uid = %uid, %error, "a job that is due cannot be decided and waits");
+                    self.write("ticks_aside", move |txn| Box::pin(async move { set_aside(txn, vec![uid], now).await }))
+                        .await?;
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// How long until the next schedule is due; zero: one is. None: no schedule will be.
@@ -71,13 +112,26 @@ struct Scene {
     specs: HashMap<Uuid, Vec<u8>>,
     spaces: HashMap<Uuid, Result<Space, Corrupt>>,
     schedules: HashMap<Uuid, Vec<schedule::Model>>,
-    /// The latest tick of each schedule that has an entry in the ledger: nothing up to it is decided again.
+    /// The latest tick behind its mark for which a schedule has an entry in the ledger: nothing up to it is decided again.
     entered: HashMap<Uuid, i64>,
     live: HashMap<Uuid, Vec<task::Model>>,
 }
 
-async fn pass(txn: &Txn, limit: u32, cluster: Name, decide: Decide) -> Result<Ticked, Fault> {
-    let mut scene = Scene::lock(txn, limit, cluster).await?;
+/// Jobs with schedules due, the longest overdue first.
+fn due_jobs(now: Timestamp, limit: u32) -> Selector<SelectGetableTuple<Uuid>> {
+    schedule::Entity::find()
+        .select_only()
+        .column(schedule::Column::JobUid)
+        .filter(schedule::Column::NextAt.lte(now.as_microsecond()))
+        .group_by(schedule::Column::JobUid)
+        .order_by_asc(schedule::Column::NextAt.min())
+        .limit(u64::from(limit))
+        .into_tuple::<Uuid>()
+}
+
+/// `only`: that Job and no other.
+async fn pass(txn: &Txn, only: Option<Uuid>, limit: u32, cluster: Name, decide: Decide) -> Result<Ticked, Fault> {
+    let mut scene = Scene::lock(txn, only, limit, cluster).await?;
     let found = u32::try_from(scene.jobs.len()).unwrap_or(u32::MAX);
     let (mut writes, mut unreadable) = (Vec::new(), Vec::new());
     let mut counters: HashMap<Uuid, u64> =
@@ -107,18 +161,12 @@ async fn pass(txn: &Txn, limit: u32, cluster: Name, decide: Decide) -> Result<Ti
 }
 
 impl Scene {
-    async fn lock(txn: &Txn, limit: u32, cluster: Name) -> Result<Self, Fault> {
+    async fn lock(txn: &Txn, only: Option<Uuid>, limit: u32, cluster: Name) -> Result<Self, Fault> {
         let now = txn.now().await?;
-        let due = schedule::Entity::find()
-            .select_only()
-            .column(schedule::Column::JobUid)
-            .filter(schedule::Column::NextAt.lte(now.as_microsecond()))
-            .group_by(schedule::Column::JobUid)
-            .order_by_asc(schedule::Column::NextAt.min())
-            .limit(u64::from(limit))
-            .into_tuple::<Uuid>()
-            .all(&txn.db)
-            .await?;
+        let due = match only {
+            Some(uid) => vec![uid],
+            None => due_jobs(now, limit).all(&txn.db).await?,
+        };
         let jobs = job::Entity::find()
             .filter(job::Column::Uid.is_in(due))
             .order_by_asc(job::Column::Uid)
@@ -143,13 +191,19 @@ impl Scene {
             .filter(schedule::Column::NextAt.lte(now.as_microsecond()))
             .all(&txn.db)
             .await?;
-        let entered = job_run::Entity::find()
+        // Only behind the mark, where there is nothing but after a failover: a ledger may be long.
+        let entered = schedule::Entity::find()
             .select_only()
-            .column(job_run::Column::ScheduleUid)
-            .column_as(job_run::Column::TickAt.max(), "latest")
-            .filter(job_run::Column::ScheduleUid.is_in(rows.iter().map(|row| row.uid)))
-            .group_by(job_run::Column::ScheduleUid)
-            .into_tuple::<(Uuid, i64)>()
+            .column(schedule::Column::Uid)
+            .expr_as(
+                Expr::cust(
+                    "(SELECT max(r.tick_at) FROM job_runs r WHERE r.schedule_uid = schedules.uid AND r.tick_at > schedules.mark)",
+                ),
+                "latest",
+            )
+            .filter(schedule::Column::JobUid.is_in(uids.iter().copied()))
+            .filter(schedule::Column::NextAt.lte(now.as_microsecond()))
+            .into_tuple::<(Uuid, Option<i64>)>()
             .all(&txn.db)
             .await?;
         let mut schedules: HashMap<Uuid, Vec<schedule::Model>> = HashMap::new();
@@ -157,7 +211,15 @@ impl Scene {
             schedules.entry(row.job_uid).or_default().push(row);
         }
         let mut live: HashMap<Uuid, Vec<task::Model>> = HashMap::new();
-        for row in live_of(uids).all(&txn.db).await? {
+        // Those that are to be cancelled must not move meanwhile; for Forbid their number at this moment is enough, and
+        // Always does not ask.
+        let of = |policy: ConcurrencyPolicy| {
+            let jobs = jobs.iter().filter(move |job| job.policy == policy.as_str());
+            live_of(jobs.map(|job| job.uid).collect::<Vec<_>>())
+        };
+        let replaced = of(ConcurrencyPolicy::Replace).lock_exclusive().all(&txn.db).await?;
+        let counted = of(ConcurrencyPolicy::Forbid).all(&txn.db).await?;
+        for row in replaced.into_iter().chain(counted) {
             live.entry(row.job_uid.unwrap_or_default()).or_default().push(row);
         }
         Ok(Self {
@@ -168,7 +230,7 @@ impl Scene {
             apps: apps.into_iter().map(|app| (app.uid, app)).collect(),
             specs: specs.into_iter().map(|revision| (revision.app_uid, revision.spec)).collect(),
             schedules,
-            entered: entered.into_iter().collect(),
+            entered: entered.into_iter().filter_map(|(uid, latest)| Some((uid, latest?))).collect(),
             live,
         })
     }

@@ -56,6 +56,8 @@ async fn recompute(txn: &Txn) -> Result<(), Fault> {
             .filter(schedule::Column::Uid.gt(after))
             .order_by_asc(schedule::Column::Uid)
             .limit(BATCH)
+            // One that is being deleted is waited for, and is not brought back.
+            .lock_exclusive()
             .all(&txn.db)
             .await?;
         let Some(last) = rows.last() else { return Ok(()) };

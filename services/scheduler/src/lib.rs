@@ -20,6 +20,8 @@ const BATCH: u32 = 500;
 const PERIOD: Duration = Duration::from_secs(30);
 /// A little late is better than in vain: what is due is due by the database's clock.
 const SLACK: Duration = Duration::from_millis(2);
+/// When to look again at what another replica is deciding.
+const LOCKED: Duration = Duration::from_millis(50);
 
 /// Runs until the process is asked to stop.
 pub async fn run(platform: Platform, cluster: Name) -> anyhow::Result<()> {
@@ -43,7 +45,12 @@ pub async fn pass(platform: &Platform, cluster: &Name) -> anyhow::Result<Pass> {
         return Ok(Pass::More);
     }
     let next = platform.store.ticks_next_due().await?;
-    Ok(Pass::IdleFor(next.map_or(PERIOD, |next| (next + SLACK).min(PERIOD))))
+    Ok(Pass::IdleFor(match next {
+        None => PERIOD,
+        // Due, and locked by another replica, which is at it.
+        Some(next) if next.is_zero() => LOCKED,
+        Some(next) => (next + SLACK).min(PERIOD),
+    }))
 }
 
 /// Its own ticks are no news to a scheduler.

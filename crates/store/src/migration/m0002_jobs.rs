@@ -52,7 +52,7 @@ const COLUMNS: [&str; 6] = [
     "ALTER TABLE tasks ADD COLUMN cancel_grace bigint",
 ];
 
-const INDEXES: [&str; 8] = [
+const INDEXES: [&str; 11] = [
     "CREATE UNIQUE INDEX jobs_by_name ON jobs (space, name)",
     "CREATE INDEX jobs_of_app ON jobs (app_uid)",
     "CREATE INDEX jobs_deleting ON jobs (uid) WHERE state = 'DELETING'",
@@ -61,5 +61,9 @@ const INDEXES: [&str; 8] = [
     // A tick's entry outlives everything else of it: there is never a second one.
     "CREATE UNIQUE INDEX job_runs_by_tick ON job_runs (schedule_uid, tick_at) WHERE schedule_uid IS NOT NULL",
     "CREATE INDEX job_runs_by_name ON job_runs (space, job, created_at)",
+    "CREATE INDEX job_runs_by_age ON job_runs (created_at)",
     "CREATE INDEX tasks_of_job ON tasks (job_uid, id) WHERE job_uid IS NOT NULL",
+    "CREATE INDEX tasks_by_job_name ON tasks (space, job, created_at) WHERE job IS NOT NULL",
+    "CREATE INDEX tasks_live_of_job ON tasks (job_uid, created_at, uid) \
+         WHERE job_uid IS NOT NULL AND state IN ('PENDING', 'STARTING', 'RUNNING', 'CANCELLING')",
 ];

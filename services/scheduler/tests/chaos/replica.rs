@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,6 +16,8 @@ use crate::scene::CLUSTER;
 
 const DATABASE: &str = "TASKPLANE_CHAOS_DATABASE";
 const AHEAD: &str = "TASKPLANE_CHAOS_AHEAD_MICROS";
+
+static SPAWNING: Mutex<()> = Mutex::new(());
 
 /// Killed when it is dropped.
 pub struct Replica {
@@ -30,7 +32,12 @@ impl Replica {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test, "--nocapture", "--quiet"]);
         command.env(DATABASE, database).env(AHEAD, ahead.to_string());
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+        // Until it becomes another program, a new process has all files open that this one has: also the lock of a SQLite file
+        // that the next one is to take.
+        let one_by_one = SPAWNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.spawn().unwrap();
+        drop(one_by_one);
         Self { child, stopped: false }
     }
 

@@ -166,7 +166,7 @@ async fn one_process_on_sqlite_carries_out_the_plan_however_often_it_is_killed()
         }
     }
     let last = time.last();
-    let latest = loop {
+    let (store, latest) = loop {
         let replica = Replica::spawn(TEST, &url, last);
         tokio::time::sleep(pace).await;
         drop(replica);
@@ -174,14 +174,13 @@ async fn one_process_on_sqlite_carries_out_the_plan_however_often_it_is_killed()
         marks.look(&store).await;
         let now = store.now().await.unwrap();
         let idle = is_idle(&store).await;
-        closed(store).await;
         history.tells(format!("the last one, at {}: idle {idle}", brief(now)));
-        assert!(over.elapsed() < PATIENCE, "ticks stay due");
         if idle {
-            break now;
+            break (store, now);
         }
+        closed(store).await;
+        assert!(over.elapsed() < PATIENCE, "ticks stay due");
     };
-    let store = connect(&url, last).await;
     let found = oracle::check(&store, latest).await;
     eprintln!("{spawned} processes lived on SQLite, at a pace of {pace:?}; {found}");
 }
