@@ -49,7 +49,10 @@ where
             biased;
             () = lifecycle.hard().cancelled() => return,
             result = pass() => match result {
-                Ok(Pass::More) => Duration::ZERO,
+                Ok(Pass::More) => {
+                    backoff = BACKOFF_FIRST;
+                    Duration::ZERO
+                }
                 Ok(Pass::Idle) => {
                     backoff = BACKOFF_FIRST;
                     jittered(period)

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
+use sea_orm::sqlx::{Connection as _, Executor as _};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -145,6 +145,14 @@ impl Address {
         match self {
             Self::Sqlite(path) => {
                 let path = path.clone();
+                // A COMMIT that failed, on a full disk say, leaves the transaction open, and the next one on that connection
+                // would only be a part of it: acknowledged, and never written.
+                options.map_sqlx_sqlite_before_acquire(|connection, _| {
+                    Box::pin(async move {
+                        let left_open = connection.execute("ROLLBACK").await.is_ok();
+                        Ok(!left_open)
+                    })
+                });
                 options.map_sqlx_sqlite_opts(move |sqlite| {
                     sqlite
                         .filename(&path)

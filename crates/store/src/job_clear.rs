@@ -1,9 +1,9 @@
 //! The end of a Job: once the last of its Tasks is over, its Tasks go, and then the Job. Its ledger stays.
 
 use jiff::Timestamp;
-use sea_orm::QuerySelect;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
+use sea_orm::{QueryOrder, QuerySelect};
 use taskplane_domain::job::Job;
 
 use crate::connect::Store;
@@ -16,18 +16,25 @@ use crate::{event, sql};
 impl Store {
     /// Clears up to `limit` Jobs that are being deleted and have nothing live. Says how many.
     pub async fn jobs_clear(&self, limit: u32) -> Result<u32, StoreError> {
-        let ready = job::Entity::find().filter(is_ready()).limit(u64::from(limit));
-        let mut cleared = 0;
-        for row in self.read(ready.all(self.db())).await? {
-            // One transaction each: a Job may have many Tasks.
-            let uid = row.uid;
-            match self.write("jobs_clear", move |txn| Box::pin(async move { clear(txn, uid).await })).await {
-                Ok(done) => cleared += u32::from(done),
-                // The others need not wait for somebody to mend it.
-                Err(StoreError::Corrupt(corrupt)) => {
-                    tracing::error!(job.uid = %uid, %corrupt, "a job cannot be cleared")
+        let (mut cleared, mut after) = (0, Uuid::nil());
+        while cleared < limit {
+            // On from the last one: those that cannot be cleared do not take the turns of the others.
+            let ready = job::Entity::find().filter(is_ready()).filter(job::Column::Uid.gt(after));
+            let ready = ready.order_by_asc(job::Column::Uid).limit(u64::from(limit - cleared));
+            let rows = self.read(ready.all(self.db())).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.uid;
+            for row in rows {
+                // One transaction each: a Job may have many Tasks.
+                let uid = row.uid;
+                match self.write("jobs_clear", move |txn| Box::pin(async move { clear(txn, uid).await })).await {
+                    Ok(done) => cleared += u32::from(done),
+                    // The others need not wait for somebody to mend it.
+                    Err(StoreError::Corrupt(corrupt)) => {
+                        tracing::error!(job.uid = %uid, %corrupt, "a job cannot be cleared");
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok(cleared)

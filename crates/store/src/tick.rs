@@ -98,8 +98,9 @@ impl Store {
         let now = self.now().await?;
         let text = "SELECT min(next_at) AS value FROM schedules WHERE next_at IS NOT NULL";
         let next = self.read(sql::number(self.db(), text, [])).await?;
-        let next = next.and_then(|next| Timestamp::from_microsecond(next).ok());
-        Ok(next.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or_default()))
+        // Reckoned in numbers: one that is no time is due at once, and is set aside by the next pass.
+        let left = next.map(|next| next.saturating_sub(now.as_microsecond()));
+        Ok(left.map(|left| Duration::from_micros(u64::try_from(left).unwrap_or_default())))
     }
 }
 

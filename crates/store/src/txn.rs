@@ -125,7 +125,7 @@ impl Store {
             }
             Err(fault) => {
                 if let Err(error) = txn.db.rollback().await {
-                    tracing::debug!(transaction = name, %error, "a rollback failed; the connection is given up");
+                    tracing::debug!(transaction = name, %error, "a rollback failed; the connection is closed before its next use");
                 }
                 Err(fault)
             }

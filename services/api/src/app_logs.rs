@@ -6,15 +6,19 @@ use std::time::Duration;
 use async_stream::try_stream;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use taskplane_bus::{Ring, Topic};
 use taskplane_domain::event::Fact;
 use taskplane_domain::name::AppName;
 use taskplane_domain::task::Task;
+use taskplane_domain::uid::TaskUid;
 use taskplane_proto::v1 as pb;
-use taskplane_store::TaskQuery;
+use taskplane_store::{TaskMark, TaskQuery};
 use tonic::Status;
+use uuid::Uuid;
 
 use crate::Api;
+use crate::driven::driven;
 use crate::error::ApiError;
 use crate::logs::Lines;
 use crate::watch::going_away;
@@ -46,7 +50,8 @@ impl Api {
             let tasks = self.newest(&app).await?;
             let mut seen = tasks.iter().map(|task| task.name.id).max().unwrap_or(0);
 
-            let once = Lines { follow: false, ..lines };
+            // At least one, so as to know how far it goes.
+            let once = Lines { follow: false, tail: lines.tail.map(|tail| tail.max(1)), ..lines };
             let past = tasks.iter().map(|task| self.clone().task_lines(task.clone(), once).boxed()).collect();
             let mut reached = std::collections::HashMap::new();
             let mut past = merged(past);
@@ -74,7 +79,7 @@ impl Api {
             let mut live = SelectAll::new();
             for task in tasks.into_iter().filter(|task| !task.state.kind().is_final()) {
                 let behind = reached.get(&task.name.to_string()).copied();
-                live.push(self.clone().continued(task, behind, lines).boxed());
+                live.push(driven(&self.platform.lifecycle, self.clone().continued(task, behind, lines)));
             }
             loop {
                 let next = tokio::select! {
@@ -114,7 +119,7 @@ impl Api {
         })
     }
 
-    /// Adds the Tasks that have come since.
+    /// Adds the Tasks that have come since, however many.
     async fn join(
         &self,
         app: &AppName,
@@ -122,14 +127,30 @@ impl Api {
         seen: &mut u64,
         live: &mut SelectAll<TaskLines>,
     ) -> Result<(), ApiError> {
-        for task in self.newest(app).await? {
-            if task.name.id > *seen {
+        loop {
+            let AppName { space, app } = app.clone();
+            // Of one App: in the order of their numbers.
+            let after = TaskMark { id: *seen, created_at: Timestamp::UNIX_EPOCH, uid: TaskUid(Uuid::nil()) };
+            let query = TaskQuery {
+                space,
+                app: Some(app),
+                states: Vec::new(),
+                job: None,
+                newest_first: false,
+                after: Some(after),
+                limit: TASKS,
+            };
+            let tasks = self.platform.store.task_list(&query).await?;
+            let full = tasks.len() as u64 == u64::from(TASKS);
+            for task in tasks {
                 *seen = task.name.id;
                 let all = Lines { follow: true, since: lines.since, ..Lines::default() };
-                live.push(self.clone().task_lines(task, all).boxed());
+                live.push(driven(&self.platform.lifecycle, self.clone().task_lines(task, all)));
+            }
+            if !full {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Oldest first.

@@ -27,6 +27,8 @@ pub enum ApiError {
     JobDeleting(String),
     #[error("{0} has {1} schedules already, and may have no more")]
     TooManySchedules(String, usize),
+    #[error("as many sources as may be are being uploaded at this moment: try again a little later")]
+    TooManyUploads,
     #[error("the session is over: open a new one")]
     SessionOver,
 }
@@ -42,6 +44,9 @@ impl From<ApiError> for Status {
             ApiError::ImagesNotRun(_) => details::error(Code::FailedPrecondition, "IMAGES_NOT_RUN", text),
             ApiError::TooManyRequests(_, delay) => {
                 details::retry_later(Code::ResourceExhausted, "RATE_LIMITED", text, delay)
+            }
+            ApiError::TooManyUploads => {
+                details::retry_later(Code::ResourceExhausted, "TOO_MANY_UPLOADS", text, Duration::from_secs(5))
             }
             ApiError::JobDeleting(_) => details::error(Code::FailedPrecondition, "JOB_DELETING", text),
             ApiError::TooManySchedules(..) => details::error(Code::FailedPrecondition, "TOO_MANY_SCHEDULES", text),

@@ -9,6 +9,7 @@ use taskplane_store::FeedQuery;
 use tonic::{Request, Response, Status};
 
 use crate::Api;
+use crate::driven::driven;
 use crate::error::ApiError;
 use crate::names::Scope;
 use crate::tokens::page_size;
@@ -63,7 +64,7 @@ impl EventService for Api {
                 resume_token: tokens.resume(&question, position),
             })
         });
-        Ok(Response::new(events.boxed()))
+        Ok(Response::new(driven(&self.platform.lifecycle, events)))
     }
 }
 

@@ -12,7 +12,7 @@ use taskplane_domain::uid::{AppUid, SpaceUid};
 use taskplane_proto::internal::v1 as pb;
 use taskplane_store::{Store, StoreError};
 
-/// Revisions kept at hand; the oldest use goes when there are more.
+/// Revisions kept at hand; when there are more, all are read anew.
 const KEPT: usize = 256;
 
 /// Revisions of Apps and of Space environments. A revision never changes, so what is kept is never stale.

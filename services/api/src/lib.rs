@@ -6,6 +6,7 @@ mod app_logs;
 mod apps;
 mod args;
 mod control;
+mod driven;
 mod error;
 mod events;
 mod job_changes;

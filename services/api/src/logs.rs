@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
-use taskplane_bus::Topic;
+use taskplane_bus::{Ring, Topic};
+use taskplane_domain::event::Subject;
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::log::{LogRecord, LogStream};
 use taskplane_domain::name::{AppName, TaskName};
@@ -29,6 +30,8 @@ use crate::watch::going_away;
 /// Lines in one answer. A line is at most 64 KiB, so an answer stays within its bound.
 const BATCH: usize = 32;
 const TAIL_MAX: usize = 10_000;
+/// What the last lines may have in all; of longer ones only the end is shown.
+const TAIL_BYTES: usize = 8 << 20;
 /// The bus rings; this finds what it did not ring for.
 const PERIOD: Duration = Duration::from_secs(2);
 /// How long the archive of an attempt that is over may take to be complete.
@@ -76,7 +79,7 @@ impl Api {
     ) -> impl Stream<Item = Result<pb::LogLine, Status>> + Send + 'static {
         try_stream! {
             let Task { uid, name, .. } = task.clone();
-            let mut rings = self.platform.feed.listen(Topic::tasks_of(name.space.clone(), Some(name.app.clone())));
+            let mut rings = self.rings_of(&name);
             // The last lines of what is there are those of the last attempt.
             let first = lines.attempt.unwrap_or(if lines.tail.is_some() { last_begun(&task).max(1) } else { 1 });
             let mut number = first;
@@ -128,10 +131,10 @@ impl Api {
     ) -> impl Stream<Item = Result<LogRecord, Status>> + Send + 'static {
         let key = RunKey { task: task.uid, attempt: number };
         let reader = self.objects.reader(LogKey { space: task.space_uid, task: task.uid, attempt: number });
-        let topic = Topic::tasks_of(task.name.space.clone(), Some(task.name.app.clone()));
+        let name = task.name.clone();
         try_stream! {
             let stop = self.platform.lifecycle.soft().clone();
-            let mut rings = self.platform.feed.listen(topic);
+            let mut rings = self.rings_of(&name);
             let mut offset = lines.offset;
             if let Some(since) = lines.since {
                 offset = offset.max(reader.since_offset(since).await.map_err(ApiError::from)?);
@@ -198,15 +201,21 @@ impl Api {
             let reader = self.objects.reader(LogKey { space: task.space_uid, task: task.uid, attempt: number });
             let archived = reader.tail_offset(tail).await.map_err(ApiError::from)?;
             let mut reached = lines.offset.max(archived);
-            let mut last = VecDeque::new();
+            let (mut last, mut lines_there, mut bytes) = (VecDeque::new(), 0_usize, 0_usize);
             let there = Lines { follow: false, offset: reached, ..lines };
             let mut records = pin!(self.clone().attempt_records(&task, number, there));
             while let Some(record) = records.next().await {
                 let record: LogRecord = record?;
                 reached = record.end();
+                lines_there += usize::from(ends_line(&record));
+                bytes += record.content.len();
                 last.push_back(record);
-                while count_lines(&last) > tail {
-                    last.pop_front();
+                // The last one counts though it may not have ended yet.
+                let open = |last: &VecDeque<LogRecord>| usize::from(last.back().is_some_and(|record| !ends_line(record)));
+                while lines_there + open(&last) > tail || (bytes > TAIL_BYTES && last.len() > 1) {
+                    let Some(first) = last.pop_front() else { break };
+                    lines_there -= usize::from(ends_line(&first));
+                    bytes -= first.content.len();
                 }
             }
             for record in last {
@@ -219,6 +228,17 @@ impl Api {
                 }
             }
         }
+    }
+
+    /// Rings for one Task alone: those of an App with many Tasks would have each of its readers look each time.
+    fn rings_of(&self, name: &TaskName) -> BoxStream<'static, Ring> {
+        let topic = Topic::tasks_of(name.space.clone(), Some(name.app.clone()));
+        let subject = Subject::Task(name.clone());
+        let concerns = move |ring: &Ring| match ring {
+            Ring::Event(event) => event.subject == subject,
+            Ring::Missed => true,
+        };
+        self.platform.feed.listen(topic).filter(move |ring| std::future::ready(concerns(ring))).boxed()
     }
 
     async fn still_there(&self, uid: taskplane_domain::uid::TaskUid) -> Result<Option<Task>, ApiError> {
@@ -260,11 +280,8 @@ fn last_begun(task: &Task) -> u32 {
     }
 }
 
-/// A piece that does not end its line counts with the piece that does; the last one counts by itself.
-fn count_lines(records: &VecDeque<LogRecord>) -> usize {
-    let ends = |record: &LogRecord| record.content.last() == Some(&b'\n');
-    let whole = records.iter().filter(|record| ends(record)).count();
-    whole + usize::from(records.back().is_some_and(|record| !ends(record)))
+fn ends_line(record: &LogRecord) -> bool {
+    record.content.last() == Some(&b'\n')
 }
 
 fn is_over(task: &Task, number: u32) -> bool {

@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 use tracing::Span;
 
 use crate::Api;
+use crate::driven::driven;
 use crate::error::ApiError;
 use crate::names::Scope;
 use crate::tokens::{cut, page_size};
@@ -113,7 +114,8 @@ impl TaskService for Api {
         &self,
         request: Request<pb::WatchTasksRequest>,
     ) -> Result<Response<Self::WatchTasksStream>, Status> {
-        Ok(Response::new(self.clone().watch(request.into_inner()).await?))
+        let answers = self.clone().watch(request.into_inner()).await?;
+        Ok(Response::new(driven(&self.platform.lifecycle, answers)))
     }
 
     type StreamLogsStream = BoxStream<'static, Result<pb::StreamLogsResponse, Status>>;
@@ -122,7 +124,8 @@ impl TaskService for Api {
         &self,
         request: Request<pb::StreamLogsRequest>,
     ) -> Result<Response<Self::StreamLogsStream>, Status> {
-        Ok(Response::new(self.clone().logs(request.into_inner()).await?))
+        let answers = self.clone().logs(request.into_inner()).await?;
+        Ok(Response::new(driven(&self.platform.lifecycle, answers)))
     }
 }
 

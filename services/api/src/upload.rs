@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use taskplane_domain::Invalid;
 use taskplane_domain::app::SourceArchive;
@@ -17,6 +19,8 @@ use crate::error::ApiError;
 
 /// Chunks between network and judge.
 const UNDER_WAY: usize = 4;
+/// How long a client may be silent in the midst of an archive.
+const IDLE: Duration = Duration::from_secs(60);
 const FIELD: &str = "app.source.archive";
 
 impl Api {
@@ -31,11 +35,15 @@ impl Api {
             max_unpacked_bytes: self.args.source_max_unpacked_bytes,
             ..Limits::default()
         };
+        let _room = self.limits.upload()?;
         let (chunks, receiver) = mpsc::channel(UNDER_WAY);
         let judged = tokio::task::spawn_blocking(move || judge(receiver, &limits));
         let mut broken = None;
         loop {
-            let chunk = match stream.message().await {
+            let message = tokio::time::timeout(IDLE, stream.message()).await;
+            let chunk = match message
+                .unwrap_or_else(|_| Err(Status::deadline_exceeded("nothing of the archive came for a minute")))
+            {
                 Ok(None) => break,
                 Ok(Some(pb::PushAppRequest { part: Some(pb::push_app_request::Part::Chunk(chunk)) })) => Ok(chunk),
                 Ok(Some(_)) => {

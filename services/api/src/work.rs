@@ -12,7 +12,7 @@ use taskplane_domain::task::TaskState;
 use taskplane_domain::uid::{SessionUid, TaskUid};
 use taskplane_proto::convert::duration_to_pb;
 use taskplane_proto::internal::v1 as pb;
-use taskplane_store::Held;
+use taskplane_store::{Held, StoreError};
 use tokio::time::Instant;
 
 use crate::Api;
@@ -105,7 +105,15 @@ impl Api {
             let key = RunKey { task: task.uid, attempt: task.attempt };
             let work = match (&task.state, in_hand.get(&key)) {
                 (TaskState::Pending { .. }, None) => {
-                    pb::work_item::Work::Launch(self.specs.launch(&self.platform.store, &task).await?)
+                    match self.specs.launch(&self.platform.store, &task).await {
+                        Ok(launch) => pb::work_item::Work::Launch(launch),
+                        // One that cannot be put together must not keep the others from being handed out.
+                        Err(error @ (StoreError::Corrupt(_) | StoreError::NotFound(_))) => {
+                            tracing::error!(task.name = %task.name, %error, "a task cannot be handed out");
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 (TaskState::Cancelling { run, grace, .. }, known)
                     if known != Some(&Knows::ToCancel { grace: *grace }) =>

@@ -39,6 +39,8 @@ use run::{Phase, Run};
 /// Where the archives come from: a file to read from its beginning.
 pub type FetchSource = Arc<dyn Fn(SourceArchive) -> BoxFuture<'static, io::Result<File>> + Send + Sync>;
 
+/// How long after the grace a shim may take to have ended everything.
+const DISOBEDIENCE: Duration = Duration::from_secs(15);
 /// A process that stops has less time than a Task may have to end.
 const STOP_GRACE_MAX: Duration = Duration::from_secs(12);
 /// How much longer than the grace the end may take before it is forced.
@@ -136,13 +138,20 @@ impl Backend for LocalBackend {
             Ok(())
         })
         .await?;
-        // The shim counts the backend's own grace; a shorter one is counted here.
-        if let Some(grace) = grace.filter(|grace| *grace < self.house.config.grace) {
-            self.house.tracker.spawn(async move {
-                tokio::time::sleep(grace).await;
+        // The shim counts the backend's own grace; a shorter one is counted here. And one that does not do as it is told,
+        // because it was stopped itself, is ended.
+        let own = self.house.config.grace;
+        let grace = grace.unwrap_or(own).min(own);
+        self.house.tracker.spawn(async move {
+            tokio::time::sleep(grace).await;
+            if grace < own {
                 run.kill();
-            });
-        }
+            }
+            tokio::time::sleep(DISOBEDIENCE).await;
+            if !run.is_over() {
+                run.force.notify_one();
+            }
+        });
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use taskplane_domain::run::{Fate, RunKey};
 use taskplane_domain::uid::RunUid;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{Observation, record, wire};
 
@@ -25,6 +25,8 @@ pub(super) struct Run {
     pub(super) dir: PathBuf,
     /// Also rung, without a change, when there is more output.
     pub(super) phase: watch::Sender<Phase>,
+    /// Rings when the shim does not do what it was told.
+    pub(super) force: Notify,
     orders: Mutex<Orders>,
 }
 
@@ -46,13 +48,13 @@ enum Given {
 impl Run {
     pub(super) fn new(key: RunKey, uid: RunUid, dir: PathBuf, pipe: File) -> Self {
         let orders = Mutex::new(Orders { pipe: Some(pipe), given: Given::Nothing });
-        Self { key, uid, dir, phase: watch::Sender::new(Phase::Inert), orders }
+        Self { key, uid, dir, phase: watch::Sender::new(Phase::Inert), force: Notify::new(), orders }
     }
 
     /// One that was found when it was over.
     pub(super) fn found(key: RunKey, uid: RunUid, dir: PathBuf, fate: Fate) -> Self {
         let orders = Mutex::new(Orders { pipe: None, given: Given::Nothing });
-        Self { key, uid, dir, phase: watch::Sender::new(Phase::Over(fate)), orders }
+        Self { key, uid, dir, phase: watch::Sender::new(Phase::Over(fate)), force: Notify::new(), orders }
     }
 
     pub(super) fn observation(&self) -> Observation {
@@ -101,6 +103,11 @@ impl Run {
                 orders.pipe = None;
             }
         }
+    }
+
+    /// Whether the command may have started.
+    pub(super) fn was_released(&self) -> bool {
+        self.orders().given == Given::Go
     }
 
     /// No time is left for asking.

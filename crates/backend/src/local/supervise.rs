@@ -23,7 +23,17 @@ pub(super) struct Shim {
 }
 
 pub(super) async fn supervise(house: Arc<House>, run: Arc<Run>, mut shim: Shim) {
-    while let Ok(tell) = shim.tells.read_u8().await {
+    loop {
+        let tell = tokio::select! {
+            tell = shim.tells.read_u8() => tell,
+            // It was asked, and does not even end what it runs: a stopped one hears nothing. Its end is heard as any other.
+            () = run.force.notified() => {
+                tracing::warn!(run = %run.key, "a shim does not do what it was told, and is killed");
+                let _ = shim.child.start_kill();
+                continue;
+            }
+        };
+        let Ok(tell) = tell else { break };
         match tell {
             wire::STARTED => {
                 let Ok(at) = shim.tells.read_i64_le().await else { break };
@@ -48,6 +58,8 @@ async fn settle(house: &House, run: &Run, shim: &Shim) -> Fate {
     let lost = if house.is_stopping() { record::STOPPED } else { KILLED };
     let fate = loop {
         match record::fate(&run.dir, lost) {
+            // Its directory was emptied by somebody: it was let go all the same, and must not start again.
+            Ok(Fate::NeverStarted) if run.was_released() => break Fate::Lost { message: lost.to_owned() },
             Ok(fate) => break fate,
             // Too many open files, say. A guess could start the command twice, so the run is not over before this is read.
             Err(error) => tracing::warn!(run = %run.key, %error, "a run's end cannot be read yet"),
