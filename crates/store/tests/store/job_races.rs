@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use taskplane_domain::app::App;
-use taskplane_domain::job::{
-    ConcurrencyPolicy, Job, JobChange, JobState, Plan, RunJob, RunOutcome, RunRefused, TaskTemplate, decide, run_now,
-};
+use taskplane_domain::job::{ConcurrencyPolicy, Job, JobState, RunJob, RunOutcome, RunRefused, run_now};
 use taskplane_domain::label::Labels;
 use taskplane_domain::name::{JobName, SpaceName};
 use taskplane_domain::task::{StateKind, Task};
-use taskplane_domain::uid::{JobUid, ScheduleUid, TaskUid};
-use taskplane_store::{RequestKey, Store, StoreError, TaskQuery, Ticked};
+use taskplane_domain::uid::TaskUid;
+use taskplane_store::{RequestKey, Store, StoreError};
 use tokio::task::JoinSet;
 
+use crate::job_kit::{drain, new_job, pass, tasks_of};
 use crate::kit::{Kit, both, name};
 
 on_both_engines!(
@@ -33,40 +32,9 @@ on_both_engines!(
 
 const MINUTELY: &str = "* * * * *";
 
-fn a_job(kit: &Kit, app: &App, text: &str, policy: ConcurrencyPolicy, crons: &[&str]) -> JobChange {
-    let name_of = |text: &str| format!("spaces/s/jobs/{text}").parse().unwrap();
-    let who = (JobUid(kit.uid()), name_of(text));
-    let mut change = Job::create(who, app, TaskTemplate::default(), policy, kit.now());
-    for (number, cron) in crons.iter().enumerate() {
-        let plan = Plan::parse("", cron, "Europe/Berlin", Default::default(), None).unwrap();
-        change = change.scheduled(ScheduleUid(kit.uid()), name(&format!("s{number}")), plan, false);
-    }
-    change
-}
-
+/// In a zone with days that miss an hour.
 async fn made_job(kit: &Kit, app: &App, text: &str, policy: ConcurrencyPolicy, crons: &[&str]) -> Job {
-    kit.store.job_create(a_job(kit, app, text, policy, crons)).await.unwrap()
-}
-
-async fn pass(store: &Store, limit: u32) -> Ticked {
-    store.ticks_pass(limit, name("local"), decide).await.unwrap()
-}
-
-async fn drain(store: &Store, limit: u32) {
-    while pass(store, limit).await.more {}
-}
-
-async fn tasks_of(kit: &Kit, job: Option<&JobName>) -> Vec<Task> {
-    let query = TaskQuery {
-        space: name("s"),
-        app: None,
-        states: Vec::new(),
-        job: job.map(|job| job.job.clone()),
-        newest_first: false,
-        after: None,
-        limit: 100_000,
-    };
-    kit.store.task_list(&query).await.unwrap()
+    kit.store.job_create(new_job(kit, app, text, policy, ("Europe/Berlin", crons))).await.unwrap()
 }
 
 fn the_space() -> SpaceName {
@@ -132,7 +100,8 @@ async fn assert_all_gone(kit: &Kit, jobs: &[Job]) {
 async fn a_job_comes_back_as_it_was_written(kit: Kit) {
     let space = kit.a_space("s").await;
     let app = kit.an_app(&space, "a").await;
-    let change = a_job(&kit, &app, "j", ConcurrencyPolicy::Replace, &["*/5 2-3 * * 1-5", "0 0 30 2 *"]);
+    let crons = ("Europe/Berlin", ["*/5 2-3 * * 1-5", "0 0 30 2 *"].as_slice());
+    let change = new_job(&kit, &app, "j", ConcurrencyPolicy::Replace, crons);
     let job = kit.store.job_create(change.clone()).await.unwrap();
     let view = kit.store.job_get(&job.name).await.unwrap();
     assert_eq!((&view.job, view.live), (&job, 0));

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use taskplane_domain::app::App;
-use taskplane_domain::job::{ConcurrencyPolicy, Job, Plan, RunJob, TaskTemplate, decide, run_now};
-use taskplane_domain::name::JobName;
-use taskplane_domain::uid::{JobUid, ScheduleUid, TaskUid};
+use taskplane_domain::job::{ConcurrencyPolicy, Job, RunJob, TaskTemplate, decide, run_now};
+use taskplane_domain::uid::{JobUid, TaskUid};
 use taskplane_store::StoreError;
 
+use crate::job_kit::{a_job, job_name, pass};
 use crate::kit::{Kit, both, name};
 
 on_both_engines!(
@@ -16,20 +15,6 @@ on_both_engines!(
     a_job_that_cannot_be_read_does_not_keep_others_from_being_cleared,
     a_report_at_the_moment_of_a_replacing_tick_fails_neither,
 );
-
-fn job_name(text: &str) -> JobName {
-    format!("spaces/s/jobs/{text}").parse().unwrap()
-}
-
-async fn a_job(kit: &Kit, app: &App, text: &str, policy: ConcurrencyPolicy, cron: Option<&str>) -> Job {
-    let now = kit.store.now().await.unwrap();
-    let mut change = Job::create((JobUid(kit.uid()), job_name(text)), app, TaskTemplate::default(), policy, now);
-    if let Some(cron) = cron {
-        let plan = Plan::parse("", cron, "", Default::default(), None).unwrap();
-        change = change.scheduled(ScheduleUid(kit.uid()), name("default"), plan, false);
-    }
-    kit.store.job_create(change).await.unwrap()
-}
 
 async fn ticks(kit: &Kit, text: &str) -> usize {
     let runs = kit.store.job_runs_list(&job_name(text), None, 1000).await.unwrap();
@@ -54,13 +39,13 @@ async fn a_job_that_cannot_be_written_does_not_hold_the_others_up(kit: Kit) {
     let space = kit.a_space("s").await;
     let app = kit.an_app(&space, "a").await;
     for text in ["bad", "good"] {
-        a_job(&kit, &app, text, ConcurrencyPolicy::Always, Some("* * * * *")).await;
+        a_job(&kit, &app, text, ConcurrencyPolicy::Always, &["* * * * *"]).await;
     }
     // Its next event would be one that is there already.
     kit.execute("UPDATE jobs SET sequence = 1 WHERE name = 'bad'").await;
     for _ in 0..3 {
         kit.advance(60);
-        kit.store.ticks_pass(10, name("local"), decide).await.unwrap();
+        pass(&kit.store, 10).await;
     }
     assert_eq!(ticks(&kit, "good").await, 3);
     assert_eq!(ticks(&kit, "bad").await, 0);
@@ -71,7 +56,7 @@ async fn a_job_that_cannot_be_read_does_not_keep_others_from_being_cleared(kit: 
     let space = kit.a_space("s").await;
     let app = kit.an_app(&space, "a").await;
     for text in ["bad", "good"] {
-        let job = a_job(&kit, &app, text, ConcurrencyPolicy::Always, None).await;
+        let job = a_job(&kit, &app, text, ConcurrencyPolicy::Always, &[]).await;
         let change = job.delete(&[], Vec::new(), Duration::ZERO, kit.now()).unwrap();
         kit.store.job_commit(change, None).await.unwrap();
     }
@@ -83,8 +68,8 @@ async fn a_job_that_cannot_be_read_does_not_keep_others_from_being_cleared(kit: 
 async fn a_report_at_the_moment_of_a_replacing_tick_fails_neither(kit: Kit) {
     let space = kit.a_space("s").await;
     let app = kit.an_app(&space, "a").await;
-    let job = a_job(&kit, &app, "j", ConcurrencyPolicy::Replace, Some("* * * * *")).await;
-    a_job(&kit, &app, "other", ConcurrencyPolicy::Always, Some("* * * * *")).await;
+    let job = a_job(&kit, &app, "j", ConcurrencyPolicy::Replace, &["* * * * *"]).await;
+    a_job(&kit, &app, "other", ConcurrencyPolicy::Always, &["* * * * *"]).await;
     for round in 1..=20 {
         let scene = kit.store.job_scene(&job.name, name("local")).await.unwrap();
         let change = run_now(scene, TaskUid(kit.uid()), RunJob::default(), None, kit.now()).unwrap();

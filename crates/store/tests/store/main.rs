@@ -28,6 +28,7 @@ mod app;
 mod corrupt;
 mod durability;
 mod feed;
+mod job_kit;
 mod job_races;
 mod jobs;
 mod list;

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use taskplane_domain::app::App;
 use taskplane_domain::event::{Event, Fact, Subject};
 use taskplane_domain::job::{
-    ConcurrencyPolicy, Job, JobRun, Plan, RunJob, RunOutcome, ScheduleChange, TaskTemplate, decide, run_now,
+    ConcurrencyPolicy, Job, JobRun, Plan, RunJob, RunOutcome, ScheduleChange, decide, run_now,
 };
 use taskplane_domain::name::JobName;
-use taskplane_domain::uid::{JobUid, ScheduleUid, TaskUid};
-use taskplane_store::{DatabaseClock, RequestKey, Store, StoreError, StoreOptions, TaskQuery};
+use taskplane_domain::uid::{ScheduleUid, TaskUid};
+use taskplane_store::{DatabaseClock, RequestKey, Store, StoreError, StoreOptions};
 use tokio::task::JoinSet;
 
+use crate::job_kit::{a_job, drain, job_name, tasks_of};
 use crate::kit::{Kit, name};
 
 on_both_engines!(
@@ -32,20 +32,6 @@ on_both_engines!(
     an_app_with_jobs_is_not_deleted,
 );
 
-fn job_name(text: &str) -> JobName {
-    format!("spaces/s/jobs/{text}").parse().unwrap()
-}
-
-async fn a_job(kit: &Kit, app: &App, text: &str, policy: ConcurrencyPolicy, crons: &[&str]) -> Job {
-    let now = kit.store.now().await.unwrap();
-    let mut change = Job::create((JobUid(kit.uid()), job_name(text)), app, TaskTemplate::default(), policy, now);
-    for (number, cron) in crons.iter().enumerate() {
-        let plan = Plan::parse("", cron, "", Default::default(), None).unwrap();
-        change = change.scheduled(ScheduleUid(kit.uid()), name(&format!("s{number}")), plan, false);
-    }
-    kit.store.job_create(change).await.unwrap()
-}
-
 /// The same database, through a pool and a clock of its own; SQLite has one process, hence one pool.
 async fn replica(kit: &Kit, clock: &Arc<AtomicI64>) -> Store {
     if kit.url.starts_with("sqlite") {
@@ -53,17 +39,6 @@ async fn replica(kit: &Kit, clock: &Arc<AtomicI64>) -> Store {
     }
     let options = StoreOptions { max_connections: 4, clock: DatabaseClock::Manual(Arc::clone(clock)) };
     Store::connect(&kit.url, options).await.unwrap()
-}
-
-/// Passes until nothing is due by this store's clock. Says how many it took.
-async fn drain(store: &Store, limit: u32) -> u32 {
-    let mut passes = 0;
-    loop {
-        passes += 1;
-        if !store.ticks_pass(limit, name("local"), decide).await.unwrap().more {
-            return passes;
-        }
-    }
 }
 
 async fn runs_of(kit: &Kit, job: &JobName) -> Vec<JobRun> {
@@ -82,16 +57,7 @@ async fn check(kit: &Kit, jobs: &[Job]) {
     for (subject, sequence) in &sequences {
         assert_eq!(*sequence, (1..=sequence.len() as u64).collect::<Vec<_>>(), "{subject}");
     }
-    let query = TaskQuery {
-        space: name("s"),
-        app: None,
-        states: Vec::new(),
-        job: None,
-        newest_first: false,
-        after: None,
-        limit: 100_000,
-    };
-    let tasks = kit.store.task_list(&query).await.unwrap();
+    let tasks = tasks_of(kit, None).await;
     let mut ids: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for task in &tasks {
         assert!(ids.entry(task.name.app.to_string()).or_default().insert(task.name.id));
@@ -202,16 +168,7 @@ async fn a_thousand_schedules_due_at_once_drain_in_batches(kit: Kit) {
     }
     kit.advance(60);
     assert!(drain(&kit.store, 40).await <= 4);
-    let query = TaskQuery {
-        space: name("s"),
-        app: None,
-        states: Vec::new(),
-        job: None,
-        newest_first: false,
-        after: None,
-        limit: 5000,
-    };
-    assert_eq!(kit.store.task_list(&query).await.unwrap().len(), 1000);
+    assert_eq!(tasks_of(&kit, None).await.len(), 1000);
     assert!(kit.store.ticks_next_due().await.unwrap().unwrap() > Duration::ZERO);
 }
 
@@ -274,16 +231,7 @@ async fn a_run_and_a_deletion_at_once_leave_no_task(kit: Kit) {
         assert_eq!(deleted.count(), 1);
         assert_eq!(kit.store.jobs_clear(10).await.unwrap(), 0);
     }
-    let query = TaskQuery {
-        space: name("s"),
-        app: None,
-        states: Vec::new(),
-        job: Some(name("j")),
-        newest_first: false,
-        after: None,
-        limit: 10,
-    };
-    assert!(kit.store.task_list(&query).await.unwrap().is_empty());
+    assert!(tasks_of(&kit, Some(&job_name("j"))).await.is_empty());
 }
 
 async fn changes_of_one_job_are_one_order(kit: Kit) {
