@@ -1,9 +1,11 @@
 //! Reading logs: live, afterwards, in part, of a whole App.
 
+use std::time::Duration;
+
 use taskplane_proto::v1::{self as pb, LogStream, TaskState};
 use tonic::Code;
 
-use crate::client::{Client, task, violations};
+use crate::client::{Client, archive, archive_source, spec, task, violations};
 use crate::server::{Options, Server, within};
 
 fn of(name: &str) -> pb::StreamLogsRequest {
@@ -165,22 +167,60 @@ async fn the_log_of_an_app_has_all_its_tasks_those_that_start_later_included() {
 async fn a_capped_log_keeps_its_head_and_its_tail_and_says_what_went() {
     let server = Server::start().await;
     let client = server.client();
-    let space = pb::Space { log_cap_bytes: 64 * 1024, ..Default::default() };
-    client
-        .spaces
-        .clone()
-        .create_space(pb::CreateSpaceRequest { space_id: "s".into(), space: Some(space) })
-        .await
-        .unwrap();
-    client
-        .push(crate::client::spec("a", crate::client::archive_source()), crate::client::archive(&[("a", "")]))
-        .await
-        .unwrap();
-    let run = client.run("seq 1 200000").await;
+    let run = run_capped(&client, "seq 1 200000").await;
     client.over(&run.name).await;
-    let lines = client.lines(of(&run.name)).await;
-    let kept: usize = lines.iter().map(|line| line.content.len() + 1).sum();
-    assert!(kept < 2 * 64 * 1024, "{kept} bytes were kept");
+    assert_capped(&client.lines(of(&run.name)).await);
+}
+
+#[tokio::test]
+async fn a_log_that_is_archived_after_a_crash_is_capped_too() {
+    let server = Server::start().await;
+    let (go, written) = (server.path("go"), server.path("written"));
+    let client = server.client();
+    let (wait, done) = (go.display(), written.display());
+    let script = format!("until [ -e {wait} ]; do sleep 0.02; done; seq 1 200000; touch {done}; exec sleep 600");
+    let run = run_capped(&client, &script).await;
+    client.running(&run.name).await;
+    std::fs::write(&go, "").unwrap();
+    within(async {
+        while !written.exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let server = server.restarted(Options::default()).await;
+    let client = server.client();
+    client.over(&run.name).await;
+    let lines = within(async {
+        // What a crash left is archived beside everything else, and cut behind that.
+        loop {
+            let lines = client.lines(of(&run.name)).await;
+            if kept(&lines) < 2 * 64 * 1024 && lines.last().is_some_and(|line| line.content == "200000") {
+                break lines;
+            }
+        }
+    })
+    .await;
+    assert_capped(&lines);
+}
+
+/// In a Space whose logs keep 64 KiB.
+async fn run_capped(client: &Client, command: &str) -> pb::Task {
+    let space = pb::Space { log_cap_bytes: 64 * 1024, ..Default::default() };
+    let request = pb::CreateSpaceRequest { space_id: "s".into(), space: Some(space) };
+    client.spaces.clone().create_space(request).await.unwrap();
+    client.push(spec("a", archive_source()), archive(&[("a", "")])).await.unwrap();
+    client.run(command).await
+}
+
+fn kept(lines: &[pb::LogLine]) -> usize {
+    lines.iter().map(|line| line.content.len() + 1).sum()
+}
+
+/// The log of `seq 1 200000` in it.
+#[track_caller]
+fn assert_capped(lines: &[pb::LogLine]) {
+    assert!(kept(lines) < 2 * 64 * 1024, "{} bytes were kept", kept(lines));
     assert_eq!(texts(&lines[..1]), ["1"]);
     assert_eq!(texts(&lines[lines.len() - 1..]), ["200000"]);
     assert_eq!(lines.iter().filter(|line| line.stream() == LogStream::System).count(), 1);

@@ -72,6 +72,7 @@ pub struct Recovered {
     pub run: RunUid,
     /// Where its log belongs.
     pub space: SpaceUid,
+    pub log_cap: Option<u64>,
     pub fate: Fate,
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Journal {
     attempt: u32,
     #[serde(with = "uuid_text")]
     space: Uuid,
+    #[serde(default)]
+    pub(crate) log_cap: Option<u64>,
     run: String,
     pub(crate) shim: i32,
     /// In clock ticks after the boot.
@@ -45,9 +47,15 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(key: RunKey, space: SpaceUid, run: &RunUid, shim: (i32, u64), boot: String) -> Self {
-        let (shim, shim_started) = shim;
-        Self { task: key.task.0, attempt: key.attempt, space: space.0, run: run.0.clone(), shim, shim_started, boot }
+    pub(crate) fn new(
+        key: RunKey,
+        (space, log_cap): (SpaceUid, Option<u64>),
+        run: &RunUid,
+        (shim, shim_started): (i32, u64),
+        boot: String,
+    ) -> Self {
+        let run = run.0.clone();
+        Self { task: key.task.0, attempt: key.attempt, space: space.0, log_cap, run, shim, shim_started, boot }
     }
 
     pub(crate) fn key(&self) -> RunKey {
@@ -182,7 +190,7 @@ mod tests {
     fn a_journal_is_read_as_it_was_written_and_half_a_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let key = RunKey { task: TaskUid(Uuid::from_u128(7)), attempt: 2 };
-        let journal = Journal::new(key, SpaceUid(Uuid::nil()), &RunUid("r".into()), (17, 18), "b".into());
+        let journal = Journal::new(key, (SpaceUid(Uuid::nil()), Some(9)), &RunUid("r".into()), (17, 18), "b".into());
         assert!(Journal::read(dir.path()).unwrap().is_none());
         journal.write(dir.path()).unwrap();
         assert_eq!(Journal::read(dir.path()).unwrap().as_ref(), Some(&journal));

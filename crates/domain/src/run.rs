@@ -43,6 +43,8 @@ pub struct RunSpec {
     pub task_env: Env,
     pub resources: Resources,
     pub timeout: Option<Duration>,
+    /// Bytes of output that its log keeps.
+    pub log_cap: Option<u64>,
     pub trace: Option<String>,
 }
 

@@ -32,7 +32,7 @@ impl Executor {
         }
         async {
             match launch_from_pb(run.key, launch) {
-                Ok((spec, cap)) => self.launch(&run, spec, cap).await,
+                Ok(spec) => self.launch(&run, spec).await,
                 Err(error) => self.not_made(&run, Reason::InvalidSpec, error.to_string()).await,
             }
             self.registry.forget(&run.key);
@@ -41,7 +41,7 @@ impl Executor {
         .await;
     }
 
-    async fn launch(&self, run: &Arc<Run>, spec: RunSpec, cap: Option<u64>) {
+    async fn launch(&self, run: &Arc<Run>, spec: RunSpec) {
         let uid = match self.make(&spec).await {
             Ok(uid) => uid,
             Err((reason, message)) => return self.not_made(run, reason, message).await,
@@ -61,7 +61,7 @@ impl Executor {
             Answer::Cancelling => self.cancel(run.key, None).await,
             Answer::Fenced => return self.abandon(run.key).await,
         }
-        let shipped = self.ship(run, spec.space_uid, cap);
+        let shipped = self.ship(run, spec.space_uid, spec.log_cap);
         let fate = self.follow(run, &uid).await;
         let mut sealed = run.sealed.subscribe();
         // An error: the shipper is gone, and so is what was to be waited for.
@@ -205,7 +205,7 @@ impl Executor {
 
     /// What earlier incarnations left: told with the session's opening, now archived and forgotten.
     pub(crate) async fn settle(&self, recovered: Vec<Recovered>) {
-        for Recovered { key, run: _, space, fate } in recovered {
+        for Recovered { key, run: _, space, log_cap, fate } in recovered {
             if fate == Fate::NeverStarted {
                 // The same attempt may come again at once, and must not find this one.
                 self.remove(key).await;
@@ -213,7 +213,7 @@ impl Executor {
                 let executor = self.clone();
                 self.platform.lifecycle.spawn("log", async move {
                     let log = LogKey { space, task: key.task, attempt: key.attempt };
-                    executor.archive(key, log, None).await;
+                    executor.archive(key, log, log_cap).await;
                     executor.remove(key).await;
                 });
             }

@@ -63,7 +63,7 @@ impl Session {
             recovered: recovered
                 .iter()
                 .cloned()
-                .map(|Recovered { key, run, space: _, fate }| recovered_to_pb(key, run, fate))
+                .map(|Recovered { key, run, space: _, log_cap: _, fate }| recovered_to_pb(key, run, fate))
                 .collect(),
         };
         loop {

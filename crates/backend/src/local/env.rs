@@ -118,6 +118,7 @@ mod tests {
             task_env: env(own),
             resources: Resources { memory: "256M".parse().ok(), disk: "1Gi".parse().ok(), cpu: None },
             timeout: None,
+            log_cap: None,
             trace: None,
         }
     }

@@ -153,7 +153,7 @@ async fn introduce(
     let identity = pid.and_then(|pid| Some((pid, process::stat(pid).ok()??.started)));
     let identity = identity.ok_or_else(|| start_failed(io::Error::from(io::ErrorKind::NotFound)))?;
     let boot = process::boot_id().map_err(start_failed)?;
-    let journal = Journal::new(spec.key, spec.space_uid, run, identity, boot);
+    let journal = Journal::new(spec.key, (spec.space_uid, spec.log_cap), run, identity, boot);
     let path: PathBuf = dir.to_owned();
     on_disk(move || {
         journal.write(&path).map_err(start_failed)?;

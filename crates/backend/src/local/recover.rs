@@ -75,9 +75,9 @@ fn settle(house: &House, found: Vec<Found>) -> io::Result<Vec<Recovered>> {
             house.discard(&dir)?;
             continue;
         };
-        let (key, run, space, fate) = (journal.key(), journal.run(), journal.space(), record::fate(&dir, CRASHED)?);
+        let (key, run, fate) = (journal.key(), journal.run(), record::fate(&dir, CRASHED)?);
         house.insert(Arc::new(Run::found(key, run.clone(), dir, fate.clone())));
-        recovered.push(Recovered { key, run, space, fate });
+        recovered.push(Recovered { key, run, space: journal.space(), log_cap: journal.log_cap, fate });
     }
     Ok(recovered)
 }

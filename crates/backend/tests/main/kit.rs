@@ -116,6 +116,7 @@ pub fn spec(number: u64, command: &str) -> RunSpec {
         task_env: Env::default(),
         resources: Resources::default(),
         timeout: None,
+        log_cap: None,
         trace: None,
     }
 }

@@ -9,8 +9,7 @@ use taskplane_domain::uid::{AppUid, SpaceUid};
 use crate::convert::spec::BadSpec;
 use crate::internal::v1 as pb;
 
-/// What is to be run, and how many bytes of its log are kept, if not all.
-pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<(RunSpec, Option<u64>), BadSpec> {
+pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpec> {
     let pb::Launch {
         space,
         space_uid,
@@ -33,7 +32,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<(RunSpec, Optio
     };
     let TaskSpec { command, env: task_env, resources, timeout, retry: _, labels: _ } =
         spec.ok_or(BadSpec("spec"))?.try_into()?;
-    let spec = RunSpec {
+    Ok(RunSpec {
         key,
         name,
         space_uid: SpaceUid(space_uid.parse().map_err(|_| BadSpec("space_uid"))?),
@@ -46,7 +45,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<(RunSpec, Optio
         task_env,
         resources,
         timeout,
+        log_cap: Some(log_cap_bytes).filter(|bytes| *bytes > 0),
         trace: Some(traceparent).filter(|text| !text.is_empty()),
-    };
-    Ok((spec, Some(log_cap_bytes).filter(|bytes| *bytes > 0)))
+    })
 }
