@@ -8,7 +8,7 @@ use taskplane_proto::v1 as pb;
 use tonic::Code;
 
 use crate::client::{archive, archive_source, env, reason, spec, violations};
-use crate::server::Server;
+use crate::server::{Server, within};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -113,6 +113,33 @@ async fn a_push_that_breaks_off_makes_no_app() {
     assert!(push.await.is_err());
     let absent = client.apps.clone().get_app(pb::GetAppRequest { name: "spaces/s/apps/a".into() }).await.unwrap_err();
     assert_eq!(absent.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn more_uploads_at_once_than_there_is_room_for_are_refused_with_a_time_to_come_again() {
+    use tonic_types::StatusExt as _;
+    let server = Server::start().await;
+    let client = server.client();
+    client.space("s").await;
+    let (mut senders, mut pushes) = (Vec::new(), tokio::task::JoinSet::new());
+    for number in 0..20 {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let mut apps = client.apps.clone();
+        let app = spec(&format!("a{number}"), archive_source());
+        pushes.spawn(async move { apps.push_app(tokio_stream::wrappers::ReceiverStream::new(receiver)).await });
+        let first = pb::PushAppRequest { part: Some(pb::push_app_request::Part::App(app)) };
+        sender.send(first).await.unwrap();
+        senders.push(sender);
+    }
+    // Those that found room wait for the rest of their archives.
+    for _ in 0..4 {
+        let refused = within(pushes.join_next()).await.unwrap().unwrap().unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "TOO_MANY_UPLOADS"));
+        assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+    }
+    pushes.shutdown().await;
+    // Their room is free as soon as the server has seen that they are gone.
+    within(async { while client.push(spec("a", archive_source()), archive(&[("a", "")])).await.is_err() {} }).await;
 }
 
 #[tokio::test]

@@ -120,3 +120,14 @@ async fn a_shim_is_not_ended_by_the_signals_of_a_service_manager() {
     let Fate::Ended(end) = until_over(kit.backend(), &key).await else { panic!("its end was seen") };
     assert_eq!(end.exit.code, Some(6));
 }
+
+#[tokio::test]
+async fn a_shim_that_is_held_up_does_not_keep_its_task_from_being_cancelled() {
+    let kit = Kit::new();
+    let key = start(kit.backend(), &kit.spec("echo up; sleep 1000")).await;
+    until_written(kit.backend(), &key, "up").await;
+    kill(Pid::from_raw(kit.shim_of(&key)), Signal::SIGSTOP).unwrap();
+    kit.backend().cancel(&key, Some(std::time::Duration::ZERO)).await.unwrap();
+    assert!(matches!(until_over(kit.backend(), &key).await, Fate::Lost { .. }));
+    assert_eq!(kit.alive(), [0; 0]);
+}
