@@ -17,7 +17,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use taskplane_domain::log::LogRecord;
 use taskplane_domain::run::{Fate, RunKey, RunSpec};
-use taskplane_domain::task::Reason;
+use taskplane_domain::task::{Condition, Reason};
 use taskplane_domain::uid::{RunUid, SpaceUid};
 
 /// Where runs run.
@@ -31,7 +31,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn recover(&self) -> Result<Vec<Recovered>, BackendError>;
 
     /// Makes the run, inert: nothing of the command happens before [`Backend::release`]. The same run again is the same run.
-    async fn ensure(&self, spec: &RunSpec) -> Result<RunUid, BackendError>;
+    async fn ensure(&self, spec: &RunSpec) -> Result<Made, BackendError>;
 
     /// Lets the command start. To be called only once the control plane has recorded the run.
     async fn release(&self, run: &RunKey) -> Result<(), BackendError>;
@@ -63,6 +63,14 @@ pub struct Traits {
     /// Runs outlive this process and can be taken over by another one.
     pub adoptable: bool,
     pub runs_images: bool,
+}
+
+/// A run that was made, or was there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    pub run: RunUid,
+    /// What will not be as the spec asks for.
+    pub conditions: Vec<Condition>,
 }
 
 /// A run that was found at the start.

@@ -8,7 +8,7 @@ use crate::app::{Command, Source};
 use crate::env::Env;
 use crate::name::TaskName;
 use crate::quantity::Resources;
-use crate::task::{Exit, Reason};
+use crate::task::{Condition, Exit, Reason};
 use crate::uid::{AppUid, RunUid, SpaceUid, TaskUid};
 
 /// One attempt of one Task: what a run's name is derived from.
@@ -87,6 +87,8 @@ pub enum Observed {
     /// It exists and is inert.
     Made {
         run: RunUid,
+        /// What is not as it was asked for.
+        conditions: Vec<Condition>,
     },
     Started {
         run: RunUid,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use taskplane_backend::{BackendError, Observation, Recovered};
+use taskplane_backend::{BackendError, Made, Observation, Recovered};
 use taskplane_domain::run::{Fate, Observed, RunEnd, RunKey, RunSpec};
 use taskplane_domain::task::Reason;
 use taskplane_domain::uid::{RunUid, SpaceUid};
@@ -42,12 +42,12 @@ impl Executor {
     }
 
     async fn launch(&self, run: &Arc<Run>, spec: RunSpec) {
-        let uid = match self.make(&spec).await {
-            Ok(uid) => uid,
+        let Made { run: uid, conditions } = match self.make(&spec).await {
+            Ok(made) => made,
             Err((reason, message)) => return self.not_made(run, reason, message).await,
         };
         fail::fail_point!("executor::before_made");
-        let answer = self.reports.tell(run.key, run.fence, Observed::Made { run: uid.clone() }).await;
+        let answer = self.reports.tell(run.key, run.fence, Observed::Made { run: uid.clone(), conditions }).await;
         fail::fail_point!("executor::after_made");
         match answer {
             Answer::Accepted => {
@@ -74,12 +74,12 @@ impl Executor {
     }
 
     /// Makes the run; a backend that is out of order for a moment is asked again.
-    async fn make(&self, spec: &RunSpec) -> Result<RunUid, (Reason, String)> {
+    async fn make(&self, spec: &RunSpec) -> Result<Made, (Reason, String)> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.platform.backend.ensure(spec).await {
-                Ok(uid) => return Ok(uid),
+                Ok(made) => return Ok(made),
                 Err(BackendError::NotMade { reason, message }) => return Err((reason, message)),
                 Err(error) if tries == TRIES => return Err((Reason::StartFailed, error.to_string())),
                 Err(error) => tracing::warn!(%error, tries, "no run made, trying again"),

@@ -22,7 +22,7 @@ use super::supervise::Shim;
 use crate::process;
 use crate::record::{self, Journal};
 use crate::wire::{self, Launch};
-use crate::{BackendError, local::blocking};
+use crate::{BackendError, Made, local::blocking};
 
 pub(super) async fn make(house: &Arc<House>, spec: &RunSpec) -> Result<(Arc<Run>, Shim), BackendError> {
     let archive = match &spec.source {
@@ -67,7 +67,10 @@ async fn make_in(
     let (mut shim, pipe) = spawn(house, dir, &mark, spec).await?;
     let made = introduce(&mut shim, pipe, &launch, spec, &run, dir).await;
     match made {
-        Ok(pipe) => Ok((Arc::new(Run::new(spec.key, run, dir.to_owned(), pipe)), shim)),
+        Ok(pipe) => {
+            let made = Made { run, conditions: Vec::new() };
+            Ok((Arc::new(Run::new(spec.key, made, dir.to_owned(), pipe)), shim))
+        }
         Err(error) => {
             // Its pipe is closed, so it is ending; nothing of it may still use the directory.
             let _ = shim.child.kill().await;

@@ -29,10 +29,9 @@ use futures::stream::{self, BoxStream, StreamExt};
 use taskplane_domain::app::SourceArchive;
 use taskplane_domain::log::LogRecord;
 use taskplane_domain::run::{RunKey, RunSpec};
-use taskplane_domain::uid::RunUid;
 use tokio_stream::wrappers::BroadcastStream;
 
-use crate::{Backend, BackendError, Observation, Recovered, Traits};
+use crate::{Backend, BackendError, Made, Observation, Recovered, Traits};
 use house::House;
 use run::{Phase, Run};
 
@@ -112,7 +111,7 @@ impl Backend for LocalBackend {
         recover::recover(&self.house).await
     }
 
-    async fn ensure(&self, spec: &RunSpec) -> Result<RunUid, BackendError> {
+    async fn ensure(&self, spec: &RunSpec) -> Result<Made, BackendError> {
         let (house, spec) = (self.house.clone(), spec.clone());
         self.to_the_end(async move { ensure(house, spec).await }).await
     }
@@ -202,11 +201,11 @@ impl Backend for LocalBackend {
     }
 }
 
-async fn ensure(house: Arc<House>, spec: RunSpec) -> Result<RunUid, BackendError> {
+async fn ensure(house: Arc<House>, spec: RunSpec) -> Result<Made, BackendError> {
     let _turn = house.turns.take(spec.key).await;
     if let Some(run) = house.find(spec.key) {
         if !run.may_be_made_again() {
-            return Ok(run.uid.clone());
+            return Ok(run.made());
         }
         let house = house.clone();
         blocking("remove the run that never started", move || house.forget(&run)).await?;
@@ -216,14 +215,14 @@ async fn ensure(house: Arc<House>, spec: RunSpec) -> Result<RunUid, BackendError
         return Err(BackendError::Unavailable { doing: "make the run", source });
     }
     let (run, shim) = make::make(&house, &spec).await?;
-    let uid = run.uid.clone();
+    let made = run.made();
     house.insert(run.clone());
     if house.is_stopping() {
         // The one who stops may not have seen it.
         run.stop();
     }
     house.tracker.spawn(supervise::supervise(house.clone(), run, shim));
-    Ok(uid)
+    Ok(made)
 }
 
 async fn all_over(runs: &[Arc<Run>]) {

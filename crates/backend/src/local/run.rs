@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use taskplane_domain::run::{Fate, RunKey};
+use taskplane_domain::task::Condition;
 use taskplane_domain::uid::RunUid;
 use tokio::sync::{Notify, watch};
 
-use crate::{Observation, record, wire};
+use crate::{Made, Observation, record, wire};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -22,6 +23,7 @@ pub(super) enum Phase {
 pub(super) struct Run {
     pub(super) key: RunKey,
     pub(super) uid: RunUid,
+    conditions: Vec<Condition>,
     pub(super) dir: PathBuf,
     /// Also rung, without a change, when there is more output.
     pub(super) phase: watch::Sender<Phase>,
@@ -46,15 +48,21 @@ enum Given {
 }
 
 impl Run {
-    pub(super) fn new(key: RunKey, uid: RunUid, dir: PathBuf, pipe: File) -> Self {
+    pub(super) fn new(key: RunKey, made: Made, dir: PathBuf, pipe: File) -> Self {
+        let Made { run: uid, conditions } = made;
         let orders = Mutex::new(Orders { pipe: Some(pipe), given: Given::Nothing });
-        Self { key, uid, dir, phase: watch::Sender::new(Phase::Inert), force: Notify::new(), orders }
+        Self { key, uid, conditions, dir, phase: watch::Sender::new(Phase::Inert), force: Notify::new(), orders }
     }
 
     /// One that was found when it was over.
     pub(super) fn found(key: RunKey, uid: RunUid, dir: PathBuf, fate: Fate) -> Self {
         let orders = Mutex::new(Orders { pipe: None, given: Given::Nothing });
-        Self { key, uid, dir, phase: watch::Sender::new(Phase::Over(fate)), force: Notify::new(), orders }
+        let conditions = Vec::new();
+        Self { key, uid, conditions, dir, phase: watch::Sender::new(Phase::Over(fate)), force: Notify::new(), orders }
+    }
+
+    pub(super) fn made(&self) -> Made {
+        Made { run: self.uid.clone(), conditions: self.conditions.clone() }
     }
 
     pub(super) fn observation(&self) -> Observation {

@@ -100,7 +100,7 @@ pub async fn an_unknown_run_is_absent_and_takes_no_orders(backend: &dyn Backend,
 
 pub async fn a_run_is_inert_until_it_is_released(backend: &dyn Backend, make: Make<'_>) {
     let spec = make("echo started");
-    let uid = backend.ensure(&spec).await.unwrap();
+    let uid = backend.ensure(&spec).await.unwrap().run;
     assert_eq!(backend.observe(&spec.key).await.unwrap(), Observation::Inert { run: uid });
     assert!(backend.remove(&spec.key).await.is_err(), "what is not over is not removed");
     backend.release(&spec.key).await.unwrap();
@@ -131,12 +131,12 @@ pub async fn exit_codes_are_told_as_they_are(backend: &dyn Backend, make: Make<'
 
 pub async fn a_cancelled_inert_run_never_starts(backend: &dyn Backend, make: Make<'_>) {
     let spec = make("echo started");
-    let uid = backend.ensure(&spec).await.unwrap();
+    let uid = backend.ensure(&spec).await.unwrap().run;
     backend.cancel(&spec.key, None).await.unwrap();
     backend.cancel(&spec.key, None).await.unwrap();
     backend.release(&spec.key).await.unwrap();
     assert_eq!(until_over(backend, &spec.key).await, Fate::NeverStarted);
-    assert_eq!(backend.ensure(&spec).await.unwrap(), uid, "asking again does not undo it");
+    assert_eq!(backend.ensure(&spec).await.unwrap().run, uid, "asking again does not undo it");
     assert_eq!(until_over(backend, &spec.key).await, Fate::NeverStarted);
     assert!(output(backend, &spec.key, 0).await.is_empty());
 }

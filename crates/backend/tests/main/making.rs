@@ -22,7 +22,7 @@ async fn the_environment_is_what_it_is_said_to_be_and_nothing_else() {
         resources: taskplane_domain::quantity::Resources { memory: "256M".parse().ok(), disk: None, cpu: None },
         ..kit.spec("exec env -0")
     };
-    let uid = kit.backend().ensure(&spec).await.unwrap().0;
+    let uid = kit.backend().ensure(&spec).await.unwrap().run.0;
     kit.backend().release(&spec.key).await.unwrap();
     let seen = text(kit.backend(), &spec.key).await;
     let mut seen: Vec<_> = seen.trim_end_matches('\0').split('\0').map(str::to_owned).collect();

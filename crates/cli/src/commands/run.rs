@@ -3,7 +3,7 @@
 use taskplane_proto::v1::job_service_client::JobServiceClient;
 use taskplane_proto::v1::task_service_client::TaskServiceClient;
 use taskplane_proto::v1::{
-    LogLine, LogStream, Reason, RunJobRequest, RunTaskRequest, StreamLogsRequest, Task, TaskState,
+    ConditionStatus, LogLine, LogStream, Reason, RunJobRequest, RunTaskRequest, StreamLogsRequest, Task, TaskState,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Builder;
@@ -79,11 +79,23 @@ async fn go_on(context: &Context, task: Task, wait: bool) -> Result<(), Failure>
     if wait {
         return stand_in(context, task).await;
     }
-    context.printer.one(&task, |task| format!("{}\n\n{}", submitted(task), hints(context, task)))
+    context.printer.one(&task, |task| {
+        let said: String = unmet(task).map(|line| format!("\n{line}")).collect();
+        format!("{}{said}\n\n{}", submitted(task), hints(context, task))
+    })
 }
 
 fn submitted(task: &Task) -> String {
     format!("Task {} is submitted successfully for execution.", escape::line(&names::short_task(&task.name)))
+}
+
+/// A line for each thing that is not, or not known to be, as it was asked for.
+fn unmet(task: &Task) -> impl Iterator<Item = String> {
+    let unmet = task.conditions.iter().filter(|condition| condition.status() != ConditionStatus::True);
+    unmet.map(|condition| {
+        let status = state::condition_status(condition.status());
+        escape::line(&format!("{}={status}: {}", condition.r#type, condition.message)).into_owned()
+    })
 }
 
 fn hints(context: &Context, task: &Task) -> String {
@@ -122,6 +134,7 @@ async fn stand_in(context: &Context, task: Task) -> Result<(), Failure> {
     if !context.printer.for_people() {
         context.printer.one(&ended, |ended| table::task(ended, clock::now()))?;
     }
+    unmet(&ended).for_each(|line| screen.note(&line));
     let (exit, line) = outcome(&ended);
     if let Some(line) = line {
         screen.error(&format!("Task {} {line}", names::short_task(&ended.name)));

@@ -1,7 +1,7 @@
 //! The words for where a Task or a Job stands.
 
 use taskplane_proto::v1::{
-    ConcurrencyPolicy, Job, JobState, Reason, RunOutcome, Schedule, ScheduleState, Task, TaskState,
+    ConcurrencyPolicy, ConditionStatus, Job, JobState, Reason, RunOutcome, Schedule, ScheduleState, Task, TaskState,
 };
 
 /// Whether a Task has come to its end.
@@ -37,6 +37,14 @@ pub fn reason(task: &Task) -> String {
 
 pub fn reason_name(reason: Reason) -> Option<String> {
     (reason != Reason::Unspecified).then(|| camel(reason.as_str_name(), "REASON_"))
+}
+
+pub fn condition_status(status: ConditionStatus) -> &'static str {
+    match status {
+        ConditionStatus::True => "True",
+        ConditionStatus::False => "False",
+        ConditionStatus::Unspecified | ConditionStatus::Unknown => "Unknown",
+    }
 }
 
 pub fn state_name(state: TaskState) -> String {

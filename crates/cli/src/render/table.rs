@@ -3,9 +3,9 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use taskplane_proto::event::v1::{Event, event};
-use taskplane_proto::v1::{App, AppSource, Attempt, Resources, Space, Task, TaskState, app_source};
+use taskplane_proto::v1::{App, AppSource, Attempt, Condition, Resources, Space, Task, TaskState, app_source};
 
-use super::state::{reason, reason_name, state_name, succeeded};
+use super::state::{condition_status, reason, reason_name, state_name, succeeded};
 use crate::{clock, escape, names};
 
 /// What stands where there is nothing.
@@ -157,12 +157,31 @@ pub fn task(task: &Task, now: Timestamp) -> String {
         ("Age", clock::between(task.create_time, None, now).unwrap_or_default()),
         ("Duration", clock::between(task.start_time, task.end_time, now).unwrap_or_default()),
     ]);
+    if !task.conditions.is_empty() {
+        sheet.push('\n');
+        sheet.push_str(&conditions(&task.conditions));
+        sheet.push('\n');
+    }
     if !task.attempts.is_empty() {
         sheet.push('\n');
         sheet.push_str(&attempts(&task.attempts, now));
         sheet.push('\n');
     }
     sheet
+}
+
+fn conditions(conditions: &[Condition]) -> String {
+    columns(
+        ["Condition", "Status", "Reason", "Message"],
+        conditions.iter().map(|condition| {
+            [
+                condition.r#type.clone(),
+                condition_status(condition.status()).to_owned(),
+                condition.reason.clone(),
+                condition.message.clone(),
+            ]
+        }),
+    )
 }
 
 fn attempts(attempts: &[Attempt], now: Timestamp) -> String {

@@ -95,6 +95,7 @@ impl Task {
             display_name,
             state: TaskState::Pending { not_before: None },
             attempt: 1,
+            conditions: Vec::new(),
             spec: TaskSpec { command, env, resources: resources.or(app.spec.resources), timeout, retry, labels },
             app_revision: app.revision,
             space_env_revision: space.env_revision,

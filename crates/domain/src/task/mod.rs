@@ -12,6 +12,7 @@
 //! ```
 
 mod attempt;
+mod condition;
 mod create;
 mod reason;
 mod retry;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use attempt::Attempt;
+pub use condition::{CONDITION_MESSAGE_MAX, CONDITIONS_MAX, Condition, ConditionStatus};
 pub use create::{Birth, Override, RunTask};
 pub use reason::{Class, Reason};
 pub use retry::RetryPolicy;
@@ -44,6 +46,8 @@ pub struct Task {
     pub state: TaskState,
     /// The attempt that runs or ran last, or the one that waits to run.
     pub attempt: u32,
+    /// What is not as it was asked for; said when a run was made, and true of the Task until a later run is.
+    pub conditions: Vec<Condition>,
     pub spec: TaskSpec,
     /// What it inherits is read from this App revision, and from this revision of the Space's environment.
     pub app_revision: u32,

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::event::{Event, EventData, Fact, Subject, TaskSnapshot};
 use crate::name::TaskName;
 use crate::run::{EndCause, Fate, Observed, RunEnd};
-use crate::task::{Attempt, Exit, Failure, Outcome, Reason, StateKind, Task, TaskState};
+use crate::task::{Attempt, Condition, Exit, Failure, Outcome, Reason, StateKind, Task, TaskState};
 use crate::uid::RunUid;
 
 /// A Task after a change that is still to be stored.
@@ -93,16 +93,22 @@ impl Task {
     /// Takes in what an executor saw. None: it was known already. An error: it cannot be so for this Task any more.
     pub fn observe(self, seen: Observed, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match seen {
-            Observed::Made { run } => self.made(run, at),
+            Observed::Made { run, conditions } => self.made(run, conditions, at),
             Observed::Started { run, at: started_at } => self.started(&run, started_at, at),
             Observed::Over { run, fate } => self.over(&run, fate, at),
             Observed::NotMade { reason, message } => self.not_made(reason, message, at),
         }
     }
 
-    fn made(self, run: RunUid, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
+    fn made(
+        mut self,
+        run: RunUid,
+        conditions: Vec<Condition>,
+        at: Timestamp,
+    ) -> Result<Option<Transition>, InvalidTransition> {
         match &self.state {
             TaskState::Pending { .. } => {
+                self.conditions = conditions;
                 Ok(Some(self.becomes(TaskState::Starting { run, made_at: at }, Fact::TaskStarting, at)))
             }
             state if state.run() == Some(&run) => Ok(None),

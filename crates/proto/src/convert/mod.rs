@@ -2,6 +2,7 @@
 //! until somebody has decided what becomes of it.
 
 mod app;
+mod condition;
 mod event;
 mod job;
 mod launch;

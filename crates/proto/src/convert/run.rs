@@ -1,7 +1,7 @@
 //! What executors report.
 
 use taskplane_domain::run::{EndCause, Fate, Observed, RunEnd, RunKey};
-use taskplane_domain::task::{Exit, Reason};
+use taskplane_domain::task::{Condition, Exit, Reason};
 use taskplane_domain::uid::{Fence, RunUid, TaskUid};
 
 use crate::convert::time::{timestamp_from_pb, timestamp_to_pb};
@@ -60,7 +60,9 @@ fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
 pub fn report_to_pb(key: RunKey, fence: Fence, seen: Observed) -> pb::RunReport {
     use pb::run_report::Observed as Pb;
     let (run_uid, observed) = match seen {
-        Observed::Made { run } => (run.0, Pb::Made(pb::RunMade {})),
+        Observed::Made { run, conditions } => {
+            (run.0, Pb::Made(pb::RunMade { conditions: conditions.iter().map(Into::into).collect() }))
+        }
         Observed::Started { run, at } => (run.0, Pb::Started(pb::RunStarted { time: Some(timestamp_to_pb(at)) })),
         Observed::Over { run, fate: Fate::Ended(end) } => (run.0, Pb::Ended(end_to_pb(end))),
         Observed::Over { run, fate: Fate::Lost { message } } => (run.0, Pb::Lost(pb::RunLost { message })),
@@ -88,7 +90,7 @@ pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Observed)
     }
     let run = RunUid(run_uid);
     let seen = match observed {
-        Pb::Made(pb::RunMade {}) => Observed::Made { run },
+        Pb::Made(pb::RunMade { conditions }) => Observed::Made { run, conditions: conditions_from_pb(conditions)? },
         Pb::Started(pb::RunStarted { time }) => {
             Observed::Started { run, at: time.as_ref().and_then(timestamp_from_pb).ok_or(BadReport("start time"))? }
         }
@@ -100,6 +102,13 @@ pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Observed)
         }
     };
     Ok((key, Fence(fence), seen))
+}
+
+fn conditions_from_pb(conditions: Vec<pb::TaskCondition>) -> Result<Vec<Condition>, BadReport> {
+    let conditions: Result<Vec<_>, _> = conditions.into_iter().map(Condition::try_from).collect();
+    let conditions = conditions.map_err(|_| BadReport("conditions"))?;
+    Condition::check(&conditions).map_err(|_| BadReport("conditions"))?;
+    Ok(conditions)
 }
 
 fn key_from_pb(task_uid: &str, attempt: u32) -> Result<RunKey, BadReport> {
@@ -140,7 +149,8 @@ mod tests {
         let key = RunKey { task: TaskUid(uuid::Uuid::from_u128(7)), attempt: 2 };
         let exit = Exit { code: Some(3), signal: None };
         for seen in [
-            Observed::Made { run: run.clone() },
+            Observed::Made { run: run.clone(), conditions: Vec::new() },
+            Observed::Made { run: run.clone(), conditions: vec![Condition::unmet("A", "B", "c")] },
             Observed::Started { run: run.clone(), at: time },
             Observed::Over { run: run.clone(), fate: Fate::Ended(end(EndCause::Natural, exit)) },
             Observed::Over {

@@ -63,6 +63,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         display_name,
         state,
         attempt,
+        conditions,
         spec,
         app_revision,
         space_env_revision: _,
@@ -117,6 +118,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         etag: etag(*version),
         schedule: job.as_ref().and_then(|job| job.schedule.as_ref()).map(ToString::to_string).unwrap_or_default(),
         tick_time: job.as_ref().and_then(|job| job.tick).map(timestamp_to_pb),
+        conditions: conditions.iter().map(Into::into).collect(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod m0001_embedded_job;
 mod m0002_jobs;
+mod m0003_conditions;
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::error::StoreError;
 use crate::sql;
 
 /// What this binary is written for. The row in `meta` says what there is, and the oldest binary that can still use it.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// Names the lock that migrating replicas queue for.
 const ADVISORY_LOCK: i64 = 0x7461_736b_706c_616e;
 
@@ -32,7 +33,11 @@ struct Migrator;
 #[sea_orm_migration::async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_embedded_job::Migration), Box::new(m0002_jobs::Migration)]
+        vec![
+            Box::new(m0001_embedded_job::Migration),
+            Box::new(m0002_jobs::Migration),
+            Box::new(m0003_conditions::Migration),
+        ]
     }
 }
 

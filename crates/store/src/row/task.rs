@@ -4,7 +4,7 @@ use prost::Message as _;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use taskplane_domain::name::TaskName;
-use taskplane_domain::task::{JobRef, Task, Transition};
+use taskplane_domain::task::{Condition, JobRef, Task, Transition};
 use taskplane_domain::uid::{AppUid, Fence, JobUid, SpaceUid, TaskUid};
 use taskplane_proto::internal::v1 as pb;
 
@@ -45,6 +45,8 @@ pub(crate) struct Model {
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
     pub spec: Vec<u8>,
+    /// None before the first run was made, and for what an earlier release wrote.
+    pub conditions: Option<Vec<u8>>,
     pub app_revision: i64,
     pub space_env_revision: i64,
     pub trace: Option<String>,
@@ -69,6 +71,7 @@ impl From<&Task> for Model {
             display_name,
             state,
             attempt,
+            conditions,
             spec,
             app_revision,
             space_env_revision,
@@ -119,6 +122,7 @@ impl From<&Task> for Model {
             exit_code,
             signal,
             spec: pb::TaskSpec::from(spec).encode_to_vec(),
+            conditions: conditions_cell(conditions),
             app_revision: (*app_revision).into(),
             space_env_revision: (*space_env_revision).into(),
             trace: trace.clone(),
@@ -127,6 +131,10 @@ impl From<&Task> for Model {
             fence: 0,
         }
     }
+}
+
+fn conditions_cell(conditions: &[Condition]) -> Option<Vec<u8>> {
+    (!conditions.is_empty()).then(|| pb::TaskConditions::from(conditions).encode_to_vec())
 }
 
 impl ActiveModel {
@@ -149,6 +157,7 @@ impl ActiveModel {
             state: Set(state),
             version: Set(big(task.version)),
             attempt: Set(task.attempt.into()),
+            conditions: Set(conditions_cell(&task.conditions)),
             not_before: Set(not_before),
             run_uid: Set(run_uid),
             made_at: Set(made_at),
@@ -209,6 +218,7 @@ impl TryFrom<Model> for Task {
             exit_code,
             signal,
             spec,
+            conditions,
             app_revision,
             space_env_revision,
             trace,
@@ -251,6 +261,10 @@ impl TryFrom<Model> for Task {
             display_name,
             state: cells.into_state(&row)?,
             attempt: row.count("attempt", attempt)?,
+            conditions: conditions
+                .map(|cell| row.decoded::<pb::TaskConditions, _>("conditions", &cell))
+                .transpose()?
+                .unwrap_or_default(),
             spec: row.decoded::<pb::TaskSpec, _>("spec", &spec)?,
             app_revision: row.count("app_revision", app_revision)?,
             space_env_revision: row.count("space_env_revision", space_env_revision)?,

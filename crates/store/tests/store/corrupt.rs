@@ -41,7 +41,9 @@ async fn specs_and_events_that_cannot_be_read_are_named_too(kit: Kit) {
         StoreError::Corrupt(corrupt) => (corrupt.table, corrupt.column),
         error => panic!("{error}"),
     };
-    kit.execute(&format!("UPDATE tasks SET spec = {bytes}")).await;
+    kit.execute(&format!("UPDATE tasks SET conditions = {bytes}")).await;
+    assert_eq!(named(kit.store.task_get(&task.name).await.unwrap_err()), ("tasks", "conditions"));
+    kit.execute(&format!("UPDATE tasks SET conditions = NULL, spec = {bytes}")).await;
     assert_eq!(named(kit.store.task_get(&task.name).await.unwrap_err()), ("tasks", "spec"));
     kit.execute(&format!("UPDATE app_revisions SET spec = {bytes}")).await;
     assert_eq!(named(kit.store.app_get(&app.name).await.unwrap_err()), ("app_revisions", "spec"));

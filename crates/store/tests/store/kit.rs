@@ -167,7 +167,7 @@ impl Kit {
     }
 
     pub async fn made(&self, task: &Task) -> Task {
-        self.observed(task, Observed::Made { run: run_of(task) }).await
+        self.observed(task, Observed::Made { run: run_of(task), conditions: Vec::new() }).await
     }
 
     pub async fn running(&self, task: &Task) -> Task {

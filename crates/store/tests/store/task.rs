@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use taskplane_domain::run::{Fate, Observed};
-use taskplane_domain::task::{Class, Reason, RetryPolicy, RunTask, StateKind, Task, TaskState};
+use taskplane_domain::task::{
+    Class, Condition, ConditionStatus, Reason, RetryPolicy, RunTask, StateKind, Task, TaskState,
+};
 use taskplane_domain::uid::{Fence, SessionUid, TaskUid};
 use taskplane_store::StoreError;
 use tokio::task::JoinSet;
@@ -13,6 +15,7 @@ use crate::kit::{Kit, asked, cancel, run_of};
 
 crate::on_both_engines![
     every_state_comes_back_as_it_was_written,
+    what_is_said_of_a_task_is_kept_with_it,
     every_change_is_one_version_and_one_event,
     of_many_changes_of_one_version_one_is_made,
     a_change_of_an_unknown_task_finds_nothing,
@@ -50,6 +53,24 @@ async fn every_state_comes_back_as_it_was_written(kit: Kit) {
     let not_made = Observed::NotMade { reason: Reason::SourceInvalid, message: "no such file".into() };
     stored(&kit, &kit.observed(&pending, not_made).await).await;
     stored(&kit, &kit.cancelled(&kit.a_task(&space, &app).await).await).await;
+}
+
+async fn what_is_said_of_a_task_is_kept_with_it(kit: Kit) {
+    let (space, app, task) = kit.the_usual().await;
+    let conditions = vec![
+        Condition::unmet("SecurityGroupsEnforced", "LocalProcesses", "db is not enforced: \"nothing\" of it"),
+        Condition { status: ConditionStatus::Unknown, ..Condition::unmet("MemoryLimitEnforced", "NoCgroup", "") },
+        Condition { status: ConditionStatus::True, ..Condition::unmet("DiskLimitEnforced", "Measured", "") },
+    ];
+    let made = kit.observed(&task, Observed::Made { run: run_of(&task), conditions: conditions.clone() }).await;
+    stored(&kit, &made).await;
+    assert_eq!(made.conditions, conditions);
+    let over = kit.observed(&kit.cancelled(&made).await, kit.end(&made, 0)).await;
+    assert_eq!(kit.store.task_get_by_uid(over.uid).await.unwrap().conditions, conditions);
+    // As an earlier release left it, and of whom nothing is said.
+    let other = kit.made(&kit.a_task(&space, &app).await).await;
+    kit.execute("UPDATE tasks SET conditions = NULL").await;
+    stored(&kit, &other).await;
 }
 
 async fn every_change_is_one_version_and_one_event(kit: Kit) {
@@ -115,7 +136,7 @@ async fn a_report_needs_the_session_and_its_fence(kit: Kit) {
     let session = kit.a_session("e").await;
     assert_eq!(kit.store.work_claim(session.uid, 10).await.unwrap(), 1);
     let made = |task: &Task| {
-        let seen = Observed::Made { run: run_of(task) };
+        let seen = Observed::Made { run: run_of(task), conditions: Vec::new() };
         task.clone().observe(seen, kit.now()).unwrap().unwrap()
     };
     for (uid, fence) in [(session.uid, 0), (session.uid, 2), (SessionUid(kit.uid()), 1)] {
