@@ -39,6 +39,7 @@ pub struct Store {
 
 struct Inner {
     db: DatabaseConnection,
+    connections: u32,
     address: Address,
     clock: DatabaseClock,
     /// SQLite: whose turn it is to write.
@@ -80,7 +81,7 @@ impl Store {
             Address::Postgres(_) => max_connections.max(1),
         };
         let db = address.open(connections).await?;
-        let inner = Inner { db, address, clock, turns, _lock: lock };
+        let inner = Inner { db, connections, address, clock, turns, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -96,6 +97,11 @@ impl Store {
 
     pub(crate) fn db(&self) -> &DatabaseConnection {
         &self.inner.db
+    }
+
+    /// How many the pool may open.
+    pub(crate) fn connections(&self) -> u32 {
+        self.inner.connections
     }
 
     pub(crate) fn address(&self) -> &Address {
