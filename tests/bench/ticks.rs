@@ -14,7 +14,7 @@ use taskplane_domain::quantity::Resources;
 use taskplane_domain::schedule::{GapRule, OverlapRule};
 use taskplane_domain::space::{Space, SpaceSettings};
 use taskplane_domain::uid::{AppUid, JobUid, ScheduleUid, SpaceUid};
-use taskplane_store::{DatabaseClock, Store, StoreOptions};
+use taskplane_store::{DatabaseClock, Keyring, Store, StoreOptions};
 use taskplane_testkit::postgres::Postgres;
 use uuid::Uuid;
 
@@ -86,7 +86,8 @@ async fn compare(name: &str, url: &str, raw: &str, count: u32) {
 }
 
 async fn opened(url: &str, clock: &Arc<AtomicI64>) -> Store {
-    let options = StoreOptions { clock: DatabaseClock::Manual(Arc::clone(clock)), ..StoreOptions::default() };
+    let options =
+        StoreOptions { clock: DatabaseClock::Manual(Arc::clone(clock)), ..StoreOptions::new(Keyring::new(&[[7; 32]])) };
     let store = Store::connect(url, options).await.unwrap();
     store.migrate().await.unwrap();
     store
@@ -103,7 +104,7 @@ async fn beside(url: &str) -> DatabaseConnection {
 /// One Job with one schedule, each minute.
 async fn prepare(store: &Store) {
     let at = store.now().await.unwrap();
-    let settings = SpaceSettings::default();
+    let settings = SpaceSettings::parse(Env::default(), 0, 0).unwrap();
     let space = Space::create(SpaceUid(Uuid::from_u128(1)), "spaces/s".parse().unwrap(), settings, at);
     store.space_create(&space).await.unwrap();
     let push = Push {

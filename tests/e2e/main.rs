@@ -22,6 +22,7 @@ mod push;
 mod raw;
 mod reflection;
 mod schedules;
+mod secrets;
 mod server;
 mod terminal;
 mod unharmed;

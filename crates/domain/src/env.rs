@@ -36,6 +36,52 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What a Task brought along. Only who hands it to an executor needs the values; everybody else knows the names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskEnv {
+    /// On its way in, or out.
+    Open(Env),
+    /// As it is kept.
+    Sealed(SealedEnv),
+}
+
+/// Variables that only the holder of a key can open, and only in the place they were sealed for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedEnv {
+    pub names: Vec<String>,
+    pub sealed: Vec<u8>,
+}
+
+impl fmt::Debug for SealedEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SealedEnv").field(&self.names).finish()
+    }
+}
+
+impl From<Env> for TaskEnv {
+    fn from(env: Env) -> Self {
+        Self::Open(env)
+    }
+}
+
+impl TaskEnv {
+    /// Sorted.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Open(env) => env.names().collect(),
+            Self::Sealed(sealed) => sealed.names.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Sealed by `seal`, where there is something to seal and it is not yet.
+    pub fn sealed(self, seal: impl FnOnce(&Env) -> SealedEnv) -> Self {
+        match self {
+            Self::Open(env) if !env.is_empty() => Self::Sealed(seal(&env)),
+            env => env,
+        }
+    }
+}
+
 /// Variables by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Env(BTreeMap<String, Secret>);

@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod details;
 pub mod filter;
+pub mod keyring;
 pub mod token;
 
 /// The public API.

@@ -2,21 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{Aead, AeadCore, KeyInit, OsRng, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use jiff::Timestamp;
 
-const NONCE: usize = 24;
+pub use crate::keyring::{BadKeys, KEY, Keyring};
+
 /// Far above any token of ours.
 const TOKEN_MAX: usize = 1024;
-/// Bytes of a key.
-pub const KEY: usize = 32;
-
-/// The keys that tokens are sealed with: the first one seals, all of them open, so that keys can be rotated.
-#[derive(Clone)]
-pub struct Keyring {
-    keys: Vec<XChaCha20Poly1305>,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -26,39 +17,12 @@ pub enum TokenError {
     Expired,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must hold one or two lines of {} hexadecimal digits each", KEY * 2)]
-pub struct BadKeys;
-
 impl Keyring {
-    pub fn new(keys: &[[u8; KEY]]) -> Self {
-        Self { keys: keys.iter().map(|key| XChaCha20Poly1305::new(key.into())).collect() }
-    }
-
-    /// Reads a key file: a key per line in hexadecimal, the present one first.
-    pub fn parse(text: &str) -> Result<Self, BadKeys> {
-        let keys: Vec<_> = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(parse_key)
-            .collect::<Option<_>>()
-            .ok_or(BadKeys)?;
-        if (1..=2).contains(&keys.len()) { Ok(Self::new(&keys)) } else { Err(BadKeys) }
-    }
-
     /// Seals `payload` for exactly the question `purpose`.
     pub fn seal(&self, purpose: &str, payload: &[u8], expires_at: Option<Timestamp>) -> String {
         let mut plain = expires_at.map_or(i64::MAX, Timestamp::as_second).to_be_bytes().to_vec();
         plain.extend_from_slice(payload);
-        let nonce = XChaCha20Poly1305::generate_nonce(&mut OsRng);
-        let sealed = self
-            .keys
-            .first()
-            .and_then(|key| key.encrypt(&nonce, Payload { msg: &plain, aad: purpose.as_bytes() }).ok());
-        let mut bytes = nonce.to_vec();
-        bytes.extend(sealed.unwrap_or_default());
-        URL_SAFE_NO_PAD.encode(bytes)
+        URL_SAFE_NO_PAD.encode(self.encrypt(purpose, &plain))
     }
 
     /// What was sealed for `purpose`, unless it was tampered with, meant for another question, or is too old.
@@ -67,21 +31,10 @@ impl Keyring {
             return Err(TokenError::Foreign);
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError::Foreign)?;
-        let (nonce, sealed) = bytes.split_at_checked(NONCE).ok_or(TokenError::Foreign)?;
-        let open = |key: &XChaCha20Poly1305| {
-            key.decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: purpose.as_bytes() }).ok()
-        };
-        let plain = self.keys.iter().find_map(open).ok_or(TokenError::Foreign)?;
+        let plain = self.decrypt(purpose, &bytes).ok_or(TokenError::Foreign)?;
         let (expires, payload) = plain.split_first_chunk::<8>().ok_or(TokenError::Foreign)?;
         if i64::from_be_bytes(*expires) < now.as_second() { Err(TokenError::Expired) } else { Ok(payload.to_vec()) }
     }
-}
-
-fn parse_key(line: &str) -> Option<[u8; KEY]> {
-    let digits: Vec<u8> =
-        line.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
-    if digits.len() == KEY * 2 { bytes.try_into().ok() } else { None }
 }
 
 #[cfg(test)]

@@ -1,17 +1,15 @@
 //! Apps and their revisions.
 
-use prost::Message as _;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use std::sync::Arc;
 use taskplane_domain::app::{App, AppChange, AppSpec};
 use taskplane_domain::name::{AppName, Name, SpaceName};
 use taskplane_domain::uid::AppUid;
-use taskplane_proto::internal::v1 as pb;
 
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
-use crate::row::{Row, app, app_revision, big};
+use crate::row::{app, app_revision, big};
 use crate::txn::Txn;
 use crate::{event, sql};
 
@@ -23,7 +21,7 @@ impl Store {
         let row = self
             .read(sql::one::<app::WithSpec>(self.db(), TEXT, [name.space.as_str().into(), name.app.as_str().into()]))
             .await?;
-        Ok(row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.try_into()?)
+        Ok(row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.open(self.secrets())?)
     }
 
     /// By name.
@@ -34,7 +32,7 @@ impl Store {
         let after = after.map(Name::as_str).unwrap_or_default();
         let values = [space.0.as_str().into(), after.into(), i64::from(limit).into()];
         let rows = self.read(sql::all::<app::WithSpec>(self.db(), TEXT, values)).await?;
-        rows.into_iter().map(|row| Ok(row.try_into()?)).collect()
+        rows.into_iter().map(|row| Ok(row.open(self.secrets())?)).collect()
     }
 
     /// `AlreadyExists` when another push was first, `NotFound` when the Space is gone.
@@ -60,9 +58,8 @@ impl Store {
     pub async fn app_spec(&self, app: AppUid, revision: u32) -> Result<AppSpec, StoreError> {
         let key = (app.0, i64::from(revision));
         let found = self.read(app_revision::Entity::find_by_id(key).one(self.db())).await?;
-        let named = format!("revision {revision} of app {app}");
-        let row = found.ok_or_else(|| StoreError::NotFound(named.clone()))?;
-        Ok(Row::new("app_revisions", named).decoded::<pb::AppSpec, _>("spec", &row.spec)?)
+        let row = found.ok_or_else(|| StoreError::NotFound(format!("revision {revision} of app {app}")))?;
+        Ok(app_revision::open(key, &row.spec, self.secrets())?)
     }
 }
 
@@ -93,10 +90,11 @@ async fn lock_space(txn: &Txn, app: &App) -> Result<(), Fault> {
 }
 
 async fn keep_spec(txn: &Txn, app: &App) -> Result<(), Fault> {
+    let key = (app.uid.0, i64::from(app.revision));
     let revision = app_revision::ActiveModel {
-        app_uid: Set(app.uid.0),
-        revision: Set(app.revision.into()),
-        spec: Set(pb::AppSpec::from(&app.spec).encode_to_vec()),
+        app_uid: Set(key.0),
+        revision: Set(key.1),
+        spec: Set(app_revision::sealed(key, &app.spec, &txn.secrets)),
     };
     app_revision::Entity::insert(revision).exec_without_returning(&txn.db).await?;
     Ok(())

@@ -9,11 +9,13 @@ use std::time::Duration;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::{Connection as _, Executor as _};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use taskplane_proto::keyring::Keyring;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::clock::DatabaseClock;
 use crate::error::{BoxError, StoreError};
+use crate::secrets::Secrets;
 
 /// Nobody waits longer for a connection, a lock on a SQLite file, or a statement.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,11 +25,14 @@ const SQLITE_CONNECTIONS: std::ops::RangeInclusive<u32> = 2..=8;
 pub struct StoreOptions {
     pub max_connections: u32,
     pub clock: DatabaseClock,
+    /// What seals secrets on their way into the database.
+    pub secrets: Keyring,
 }
 
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self { max_connections: 16, clock: DatabaseClock::Database }
+impl StoreOptions {
+    /// The usual ones. There is no store without keys: nothing that is secret is ever written open.
+    pub fn new(secrets: Keyring) -> Self {
+        Self { max_connections: 16, clock: DatabaseClock::Database, secrets }
     }
 }
 
@@ -39,9 +44,9 @@ pub struct Store {
 
 struct Inner {
     db: DatabaseConnection,
-    connections: u32,
     address: Address,
     clock: DatabaseClock,
+    secrets: Secrets,
     /// SQLite: whose turn it is to write.
     turns: Option<Arc<Semaphore>>,
     /// SQLite: held as long as the store is.
@@ -66,7 +71,7 @@ impl fmt::Debug for Store {
 impl Store {
     /// `sqlite:PATH` or `postgres://…`. Connects at once, so that a wrong address is told at the start.
     pub async fn connect(url: &str, options: StoreOptions) -> Result<Self, StoreError> {
-        let StoreOptions { max_connections, clock } = options;
+        let StoreOptions { max_connections, clock, secrets } = options;
         let address = Address::parse(url)?;
         let lock = match &address {
             Address::Sqlite(path) => Some(lock(path)?),
@@ -81,7 +86,7 @@ impl Store {
             Address::Postgres(_) => max_connections.max(1),
         };
         let db = address.open(connections).await?;
-        let inner = Inner { db, connections, address, clock, turns, _lock: lock };
+        let inner = Inner { db, address, clock, secrets: Secrets::new(secrets), turns, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -99,17 +104,16 @@ impl Store {
         &self.inner.db
     }
 
-    /// How many the pool may open.
-    pub(crate) fn connections(&self) -> u32 {
-        self.inner.connections
-    }
-
     pub(crate) fn address(&self) -> &Address {
         &self.inner.address
     }
 
     pub(crate) fn clock(&self) -> &DatabaseClock {
         &self.inner.clock
+    }
+
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.inner.secrets
     }
 
     pub(crate) fn turns(&self) -> Option<&Arc<Semaphore>> {

@@ -16,6 +16,9 @@ pub enum StoreError {
     /// It cannot go while others need it.
     #[error("{name} still has {what}")]
     InUse { name: String, what: String },
+    /// Something is sealed under the key of this id.
+    #[error("secrets are sealed under key {0}, which --secret-key-file does not hold: add it as the second line")]
+    KeyMissing(String),
     /// The idempotency key belongs to another request.
     #[error("the request id was used before, for another request")]
     KeyReused,
@@ -40,12 +43,29 @@ pub enum StoreError {
 
 /// A row that makes no sense: which cell of which.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a stored row is inconsistent: {table}.{column} of {row}")]
+#[error("{}: {table}.{column} of {row}", self.why.as_str())]
 pub struct Corrupt {
+    pub why: Why,
     pub table: &'static str,
     pub column: &'static str,
     /// Its key.
     pub row: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Senseless,
+    /// It may well make sense to somebody who has the key.
+    Locked,
+}
+
+impl Why {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Senseless => "a stored row is inconsistent",
+            Self::Locked => "a stored row is sealed under a key that --secret-key-file does not hold",
+        }
+    }
 }
 
 impl From<DbErr> for StoreError {

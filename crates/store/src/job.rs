@@ -85,7 +85,7 @@ impl Store {
         let view = |row: job::Model| {
             let uid = row.uid;
             Ok(JobView {
-                job: row.try_into()?,
+                job: row.open(self.secrets())?,
                 schedules: schedules.remove(&uid).unwrap_or_default(),
                 live: live.get(&uid).and_then(|live| u32::try_from(*live).ok()).unwrap_or(0),
             })
@@ -96,7 +96,7 @@ impl Store {
     /// A Job with all that bears on a run of it. What is decided on it is stored only if the Job is still the same then.
     pub async fn job_scene(&self, name: &JobName, cluster: Name) -> Result<DueJob, StoreError> {
         let row = self.read(found(name).one(self.db())).await?;
-        let job: Job = row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.try_into()?;
+        let job = row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.open(self.secrets())?;
         let app = self.app_get(&job.app).await?;
         let space = self.space_get(&SpaceName(name.space.clone())).await?;
         let live = self.read(live_of([job.uid.0]).all(self.db())).await?;
@@ -116,6 +116,7 @@ impl Store {
 
     /// `Conflict`: the Job, its App, or a Task that was to be cancelled is not what it was when the change was decided.
     pub async fn job_commit(&self, change: JobChange, key: Option<RequestKey>) -> Result<Committed, StoreError> {
+        let change = change.sealed(|uid, env| self.secrets().seal_task(uid, env));
         let asked = Arc::new((change, key));
         self.write("job_commit", move |txn| {
             let asked = Arc::clone(&asked);
@@ -155,7 +156,7 @@ async fn create(txn: &Txn, write: JobWrite) -> Result<Job, Fault> {
     if sql::number(&txn.db, text, [write.job.app_uid.0.into()]).await? != Some(1) {
         return Err(StoreError::NotFound(write.job.app.to_string()).into());
     }
-    let row = job::ActiveModel::from(job::Model::from(&write.job));
+    let row = job::ActiveModel::from(job::Model::sealed(&write.job, &txn.secrets));
     let inserted = job::Entity::insert(row).exec_without_returning(&txn.db).await;
     inserted.map_err(|error| Fault::exists(error, &write.job.name))?;
     let job = write.job.clone();
@@ -192,7 +193,7 @@ async fn advance(txn: &Txn, change: &JobChange) -> Result<(), Fault> {
     let after = change.clone().numbered(0).job;
     let name = after.name.to_string();
     let from = change.from().ok_or_else(|| StoreError::AlreadyExists(name.clone()))?;
-    let row = job::Model::from(&after);
+    let row = job::Model::sealed(&after, &txn.secrets);
     let cells = job::ActiveModel {
         template: sea_orm::Set(row.template),
         policy: sea_orm::Set(row.policy),

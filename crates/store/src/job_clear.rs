@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{QueryOrder, QuerySelect};
-use taskplane_domain::job::Job;
 
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
@@ -58,7 +57,7 @@ async fn clear(txn: &Txn, uid: Uuid) -> Result<bool, Fault> {
     let Some(row) = locked else { return Ok(false) };
     let now: Timestamp = txn.now().await?;
     removed::tasks(txn, Owner::Job(uid), now).await?;
-    let write = Job::try_from(row)?.deleted(now).numbered(0);
+    let write = row.open(&txn.secrets)?.deleted(now).numbered(0);
     for text in ["DELETE FROM schedules WHERE job_uid = $1", "DELETE FROM jobs WHERE uid = $1"] {
         sql::execute(&txn.db, text, [uid.into()]).await?;
     }

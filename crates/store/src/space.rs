@@ -1,6 +1,5 @@
 //! Spaces, and the revisions of their environments.
 
-use prost::Message as _;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use std::sync::Arc;
@@ -8,11 +7,10 @@ use taskplane_domain::env::Env;
 use taskplane_domain::name::{Name, SpaceName};
 use taskplane_domain::space::{Space, SpaceChange};
 use taskplane_domain::uid::SpaceUid;
-use taskplane_proto::internal::v1 as pb;
 
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
-use crate::row::{Row, app, big, key, space, space_env};
+use crate::row::{app, big, key, space, space_env};
 use crate::txn::Txn;
 use crate::{event, sql};
 
@@ -30,7 +28,7 @@ impl Store {
         const TEXT: &str = "SELECT s.*, e.env FROM spaces s \
              LEFT JOIN space_envs e ON e.space_uid = s.uid AND e.revision = s.env_revision WHERE s.name = $1";
         let row = self.read(sql::one::<space::WithEnv>(self.db(), TEXT, [name.0.as_str().into()])).await?;
-        Ok(row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.try_into()?)
+        Ok(row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.open(self.secrets())?)
     }
 
     /// By name.
@@ -41,7 +39,7 @@ impl Store {
         let after = after.map(Name::as_str).unwrap_or_default();
         let rows =
             self.read(sql::all::<space::WithEnv>(self.db(), TEXT, [after.into(), i64::from(limit).into()])).await?;
-        rows.into_iter().map(|row| Ok(row.try_into()?)).collect()
+        rows.into_iter().map(|row| Ok(row.open(self.secrets())?)).collect()
     }
 
     pub async fn space_update(&self, change: &SpaceChange) -> Result<(), StoreError> {
@@ -67,9 +65,9 @@ impl Store {
     pub async fn space_env(&self, space: SpaceUid, revision: u32) -> Result<Env, StoreError> {
         let key = (space.0, i64::from(revision));
         let found = self.read(space_env::Entity::find_by_id(key).one(self.db())).await?;
-        let named = format!("revision {revision} of the environment of space {space}");
-        let row = found.ok_or_else(|| StoreError::NotFound(named.clone()))?;
-        Ok(Row::new("space_envs", named).decoded::<pb::EnvSet, _>("env", &row.env)?)
+        let named = || format!("revision {revision} of the environment of space {space}");
+        let row = found.ok_or_else(|| StoreError::NotFound(named()))?;
+        Ok(space_env::open(key, &row.env, self.secrets())?)
     }
 }
 
@@ -88,23 +86,19 @@ fn active(space: &Space) -> space::ActiveModel {
 /// Settings may change without the environment; then its revision is there already.
 async fn keep_env(txn: &Txn, space: &Space) -> Result<(), Fault> {
     const TEXT: &str = "INSERT INTO space_envs (space_uid, revision, env) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    let env = pb::EnvSet::from(&space.settings.env).encode_to_vec();
-    let values = [space.uid.0.into(), i64::from(space.env_revision).into(), env.into()];
+    let key = (space.uid.0, i64::from(space.env_revision));
+    let env = space_env::sealed(key, &space.settings.env, &txn.secrets);
+    let values = [key.0.into(), key.1.into(), env.into()];
     sql::execute(&txn.db, TEXT, values).await?;
     Ok(())
 }
 
 async fn update(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
     let space = &change.space;
-    let rules = space::RuleCells::from(&space.settings);
     let cells = space::ActiveModel {
         env_revision: Set(space.env_revision.into()),
-        task_retention_count: Set(rules.task_retention_count),
-        log_cap: Set(rules.log_cap),
-        rules: Set(Some(rules.rules)),
-        live_quota: Set(rules.live_quota),
-        running_quota: Set(rules.running_quota),
-        waiting_quota: Set(rules.waiting_quota),
+        task_retention_count: Set(space.settings.task_retention_count.into()),
+        log_cap: Set(space.settings.log_cap.map(big)),
         version: Set(big(space.version)),
         updated_at: Set(space.updated_at.as_microsecond()),
         ..Default::default()

@@ -34,6 +34,7 @@ pub struct Accepted {
 impl Store {
     /// `Conflict` when the App has another revision than the one the Task was made from: read it again.
     pub async fn task_accept(&self, birth: Birth, key: Option<RequestKey>) -> Result<Accepted, StoreError> {
+        let birth = birth.sealed(|uid, env| self.secrets().seal_task(uid, env));
         let asked = Arc::new((birth, key));
         self.write("task_accept", move |txn| {
             let asked = Arc::clone(&asked);

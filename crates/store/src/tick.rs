@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, LockBehavior, LockType, OnConflict};
 use sea_orm::{QueryOrder, QuerySelect, SelectGetableTuple, Selector};
-use taskplane_domain::app::App;
 use taskplane_domain::job::{ConcurrencyPolicy, DueJob, JobChange, JobWrite, Schedule};
 use taskplane_domain::name::Name;
 use taskplane_domain::space::Space;
@@ -20,6 +19,7 @@ use crate::connect::Store;
 use crate::error::{Corrupt, Fault, StoreError};
 use crate::job::live_of;
 use crate::row::{Row, app, app_revision, big, job, schedule, space, task};
+use crate::secrets::Secrets;
 use crate::txn::Txn;
 use crate::{job_write, sql};
 
@@ -106,6 +106,7 @@ impl Store {
 
 /// Everything that bears on the Jobs of one pass.
 struct Scene {
+    secrets: Secrets,
     now: Timestamp,
     cluster: Name,
     jobs: Vec<job::Model>,
@@ -144,6 +145,7 @@ async fn pass(txn: &Txn, only: Option<Uuid>, limit: u32, cluster: Name, decide: 
                 let Some(change) = decide(due, scene.now) else { continue };
                 let next = counters.entry(app_uid).or_insert(1);
                 let births = change.births() as u64;
+                let change = change.sealed(|uid, env| scene.secrets.seal_task(uid, env));
                 writes.push(change.numbered(*next));
                 *next += births;
             }
@@ -224,6 +226,7 @@ impl Scene {
             live.entry(row.job_uid.unwrap_or_default()).or_default().push(row);
         }
         Ok(Self {
+            secrets: txn.secrets.clone(),
             now,
             cluster,
             spaces: spaces(txn, &jobs).await?,
@@ -239,7 +242,7 @@ impl Scene {
     fn due(&mut self, row: job::Model) -> Result<DueJob, Corrupt> {
         let (uid, key) = (row.uid, Row::new("jobs", row.uid));
         let app = key.needed("app_uid", self.apps.get(&row.app_uid).cloned())?;
-        let app = App::try_from(app::WithSpec { spec: self.specs.get(&app.uid).cloned(), app })?;
+        let app = app::WithSpec { spec: self.specs.get(&app.uid).cloned(), app }.open(&self.secrets)?;
         let space = key.needed("space_uid", self.spaces.get(&row.space_uid).cloned())??;
         let mut schedules = Vec::new();
         for row in self.schedules.remove(&uid).unwrap_or_default() {
@@ -250,7 +253,7 @@ impl Scene {
         }
         let live = self.live.remove(&uid).unwrap_or_default();
         let live = live.into_iter().map(Task::try_from).collect::<Result<_, _>>()?;
-        Ok(DueJob { job: row.try_into()?, app, space, cluster: self.cluster.clone(), schedules, live })
+        Ok(DueJob { job: row.open(&self.secrets)?, app, space, cluster: self.cluster.clone(), schedules, live })
     }
 
     /// Moves on the counters of Jobs and Apps, whose rows are locked.
@@ -258,7 +261,7 @@ impl Scene {
         if writes.is_empty() {
             return Ok(());
         }
-        let rows = writes.iter().map(|write| job::ActiveModel::from(job::Model::from(&write.job)));
+        let rows = writes.iter().map(|write| job::ActiveModel::from(job::Model::sealed(&write.job, &self.secrets)));
         let sequence = OnConflict::column(job::Column::Uid).update_column(job::Column::Sequence).to_owned();
         job::Entity::insert_many(rows).on_conflict(sequence).exec_without_returning(&txn.db).await?;
         let moved = self.apps.values().filter_map(|app| {
@@ -284,7 +287,7 @@ async fn spaces(txn: &Txn, jobs: &[job::Model]) -> Result<HashMap<Uuid, Result<S
             continue;
         }
         if let Some(row) = sql::one::<space::WithEnv>(&txn.db, TEXT, [job.space_uid.into()]).await? {
-            spaces.insert(job.space_uid, row.try_into());
+            spaces.insert(job.space_uid, row.open(&txn.secrets));
         }
     }
     Ok(spaces)

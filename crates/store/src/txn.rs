@@ -18,6 +18,7 @@ use tracing::Instrument;
 use crate::clock::DatabaseClock;
 use crate::connect::Store;
 use crate::error::{Fault, StoreError, is_passing};
+use crate::secrets::Secrets;
 
 /// How often a transaction is run again when it lost a race.
 const TRIES: u32 = 6;
@@ -33,6 +34,7 @@ pub(crate) type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Se
 pub(crate) struct Txn {
     pub(crate) db: DatabaseTransaction,
     clock: DatabaseClock,
+    pub(crate) secrets: Secrets,
 }
 
 impl Txn {
@@ -114,7 +116,7 @@ impl Store {
             ..TransactionOptions::default()
         };
         let db = self.db().begin_with_options(immediate).await?;
-        let txn = Txn { db, clock: self.clock().clone() };
+        let txn = Txn { db, clock: self.clock().clone(), secrets: self.secrets().clone() };
         match work(&txn).await {
             Ok(value) => {
                 fail::fail_point!(&format!("store::{name}::before_commit"));

@@ -64,6 +64,10 @@ fn from_store(error: StoreError, text: String) -> Status {
         StoreError::KeyReused => details::error(Code::FailedPrecondition, "REQUEST_ID_REUSED", text),
         StoreError::Fenced => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
         StoreError::Unavailable(_) | StoreError::Unreachable { .. } | StoreError::Unusable(_) => unavailable(&error),
+        StoreError::KeyMissing(_) => {
+            tracing::error!(%error, "a secret cannot be opened");
+            details::error(Code::FailedPrecondition, "SECRET_KEY_MISSING", text)
+        }
         StoreError::Corrupt(_) => {
             tracing::error!(%error, "a stored row is inconsistent");
             details::error(

@@ -69,7 +69,7 @@ impl Specs {
             display_name: task.display_name.clone(),
             app_revision: task.app_revision,
             source: Some((&source).into()),
-            spec: Some((&task.spec).into()),
+            spec: Some(pb::TaskSpec { env: Some((&store.task_env(task)?).into()), ..(&task.spec).into() }),
             space_env: Some((&space_env).into()),
             app_env: Some((&app_env).into()),
             log_cap_bytes: settings.log_cap.unwrap_or(0),

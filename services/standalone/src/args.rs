@@ -31,6 +31,9 @@ pub struct StandaloneArgs {
     /// Keys that seal page and resume tokens: one or two lines of 64 hexadecimal digits; made in the data directory when unset
     #[arg(long, env = "TASKPLANE_TOKEN_KEY_FILE", value_name = "FILE")]
     pub token_key_file: Option<PathBuf>,
+    /// Keys that seal environment values and credentials in the database, as above; what one sealed is lost without it
+    #[arg(long, env = "TASKPLANE_SECRET_KEY_FILE", value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
     /// Time between SIGTERM and SIGKILL for a Task that is to end, in seconds
     #[arg(long, env = "TASKPLANE_GRACE", default_value = "30", value_name = "SECONDS", value_parser = seconds)]
     pub grace: Duration,

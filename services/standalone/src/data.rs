@@ -1,4 +1,4 @@
-//! The data directory: what is in it, and the key file that is made on the first start.
+//! The data directory: what is in it, and the key files that are made on the first start.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rand::Rng as _;
-use taskplane_proto::token::{KEY, Keyring};
+use taskplane_proto::keyring::{KEY, Keyring};
 
 /// Nobody else on the machine may look into it.
 pub(crate) struct DataDir(PathBuf);
@@ -35,16 +35,26 @@ impl DataDir {
         self.0.join("runs")
     }
 
+    /// What seals tokens.
+    pub fn token_keys(&self, file: Option<&Path>) -> anyhow::Result<Keyring> {
+        self.keys("token", file)
+    }
+
+    /// What seals secrets in the database.
+    pub fn secret_keys(&self, file: Option<&Path>) -> anyhow::Result<Keyring> {
+        self.keys("secret", file)
+    }
+
     /// The keys of `file`, or the data directory's own, made when there are none.
-    pub fn keys(&self, file: Option<&Path>) -> anyhow::Result<Keyring> {
-        let own = self.0.join("token.key");
+    fn keys(&self, what: &str, file: Option<&Path>) -> anyhow::Result<Keyring> {
+        let own = self.0.join(format!("{what}.key"));
         let path = file.unwrap_or(&own);
         if file.is_none() {
             make_key(path).with_context(|| format!("{} cannot be written", path.display()))?;
         }
         let text =
-            fs::read_to_string(path).with_context(|| format!("token key file {} cannot be read", path.display()))?;
-        Keyring::parse(&text).with_context(|| format!("token key file {}", path.display()))
+            fs::read_to_string(path).with_context(|| format!("{what} key file {} cannot be read", path.display()))?;
+        Keyring::parse(&text).with_context(|| format!("{what} key file {}", path.display()))
     }
 }
 

@@ -43,10 +43,12 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
         args.listen
     );
     let data = DataDir::open(&args.data_dir)?;
-    let keys = data.keys(args.token_key_file.as_deref())?;
+    let keys = data.token_keys(args.token_key_file.as_deref())?;
     let url = args.database_url.clone().unwrap_or_else(|| data.database_url());
-    let store = Store::connect(&url, StoreOptions { clock: database_clock(), ..StoreOptions::default() }).await?;
+    let secrets = data.secret_keys(args.secret_key_file.as_deref())?;
+    let store = Store::connect(&url, StoreOptions { clock: database_clock(), ..StoreOptions::new(secrets) }).await?;
     store.migrate().await.context("the database cannot be brought to this version's schema")?;
+    store.secrets_check().await?;
     let objects = Objects::open(&data.objects_url())?;
     let backend = Arc::new(LocalBackend::open(local_config(&args, &data, &objects)?)?);
     let public =

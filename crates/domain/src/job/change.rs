@@ -4,10 +4,11 @@ use jiff::Timestamp;
 
 use super::{ConcurrencyPolicy, Job, JobRun, JobState, Plan, RunOutcome, Schedule, TaskTemplate};
 use crate::app::App;
+use crate::env::{Env, SealedEnv};
 use crate::event::{Event, EventData, Fact, JobSnapshot, Subject};
 use crate::name::{JobName, Name};
 use crate::task::{Birth, Task, Transition};
-use crate::uid::{JobUid, ScheduleUid};
+use crate::uid::{JobUid, ScheduleUid, TaskUid};
 
 /// A Job after a change that is still to be stored, with all that belongs to it.
 #[derive(Debug, Clone)]
@@ -80,6 +81,14 @@ impl JobChange {
     /// How many Tasks it makes: so many numbers of its App it needs.
     pub fn births(&self) -> usize {
         self.entries.iter().filter(|entry| matches!(entry.run, Some((_, Some(_))))).count()
+    }
+
+    /// The same change with what its Tasks bring sealed, as it is kept.
+    pub fn sealed(mut self, seal: impl Fn(TaskUid, &Env) -> SealedEnv) -> Self {
+        for (_, birth) in self.entries.iter_mut().filter_map(|entry| entry.run.as_mut()) {
+            *birth = birth.take().map(|birth| birth.sealed(&seal));
+        }
+        self
     }
 
     pub(super) fn tells(&mut self, fact: Fact) {

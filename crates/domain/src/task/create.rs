@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::app::{App, Command};
-use crate::env::Env;
+use crate::env::{Env, SealedEnv};
 use crate::invalid::{Check, Invalid};
 use crate::label::Labels;
 use crate::name::{AppName, Name};
@@ -96,7 +96,14 @@ impl Task {
             state: TaskState::Pending { not_before: None },
             attempt: 1,
             conditions: Vec::new(),
-            spec: TaskSpec { command, env, resources: resources.or(app.spec.resources), timeout, retry, labels },
+            spec: TaskSpec {
+                command,
+                env: env.into(),
+                resources: resources.or(app.spec.resources),
+                timeout,
+                retry,
+                labels,
+            },
             app_revision: app.revision,
             space_env_revision: space.env_revision,
             job: None,
@@ -113,6 +120,13 @@ impl Birth {
     /// A Task that a Job makes.
     pub(crate) fn made_for(mut self, job: JobRef) -> Self {
         self.task.job = Some(job);
+        self
+    }
+
+    /// The same Task with what it brought sealed, as it is kept.
+    pub fn sealed(mut self, seal: impl FnOnce(TaskUid, &Env) -> SealedEnv) -> Self {
+        let uid = self.task.uid;
+        self.task.spec.env = self.task.spec.env.sealed(|env| seal(uid, env));
         self
     }
 

@@ -30,7 +30,7 @@ pub use retry::RetryPolicy;
 pub use transition::{InvalidTransition, Transition};
 
 use crate::app::Command;
-use crate::env::Env;
+use crate::env::TaskEnv;
 use crate::label::Labels;
 use crate::name::{Name, TaskName};
 use crate::quantity::Resources;
@@ -81,7 +81,7 @@ pub struct TaskSpec {
     /// The Task's own, else the App's.
     pub command: Command,
     /// What the Task brought; the rest is inherited.
-    pub env: Env,
+    pub env: TaskEnv,
     /// The Task's, and where it says nothing the App's.
     pub resources: Resources,
     pub timeout: Option<Duration>,

@@ -271,7 +271,7 @@ impl TryFrom<internal::JobTemplate> for TaskTemplate {
         let internal::JobTemplate { command, env, resources, timeout_millis, retry, labels } = template;
         Ok(Self {
             command: command.map(Command::stored),
-            env: env.unwrap_or_default().into(),
+            env: env.unwrap_or_default().try_into()?,
             resources: resources.unwrap_or_default().try_into()?,
             timeout: timeout_millis.map(Duration::from_millis),
             retry: retry.ok_or(BadSpec("retry"))?.try_into()?,

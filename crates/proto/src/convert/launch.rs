@@ -1,6 +1,6 @@
 //! A launch, as an executor takes it apart.
 
-use taskplane_domain::env::Env;
+use taskplane_domain::env::{Env, TaskEnv};
 use taskplane_domain::name::TaskName;
 use taskplane_domain::run::{RunKey, RunSpec};
 use taskplane_domain::task::TaskSpec;
@@ -30,8 +30,8 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         app: app.parse().map_err(|_| BadSpec("app"))?,
         id: task_id,
     };
-    let TaskSpec { command, env: task_env, resources, timeout, retry: _, labels: _ } =
-        spec.ok_or(BadSpec("spec"))?.try_into()?;
+    let TaskSpec { command, env, resources, timeout, retry: _, labels: _ } = spec.ok_or(BadSpec("spec"))?.try_into()?;
+    let TaskEnv::Open(task_env) = env else { return Err(BadSpec("spec.env")) };
     Ok(RunSpec {
         key,
         name,
@@ -41,7 +41,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         display_name,
         source: source.ok_or(BadSpec("source"))?.try_into()?,
         command,
-        inherited_env: Env::from(space_env.unwrap_or_default()).overlaid(&app_env.unwrap_or_default().into()),
+        inherited_env: Env::try_from(space_env.unwrap_or_default())?.overlaid(&app_env.unwrap_or_default().try_into()?),
         task_env,
         resources,
         timeout,

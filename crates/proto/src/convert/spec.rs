@@ -1,11 +1,11 @@
 //! Specs as rows keep them and executors get them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use taskplane_domain::app::{AppSpec, Command, Source, SourceArchive};
-use taskplane_domain::env::Env;
+use taskplane_domain::env::{Env, SealedEnv, TaskEnv};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
-use taskplane_domain::space::{ResourceRules, Retention, SpaceSettings};
 use taskplane_domain::task::{Class, RetryPolicy, TaskSpec};
 
 use crate::internal::v1 as pb;
@@ -18,14 +18,44 @@ pub struct BadSpec(pub &'static str);
 
 impl From<&Env> for pb::EnvSet {
     fn from(env: &Env) -> Self {
-        Self { vars: env.iter().map(|(name, value)| (name.to_owned(), value.reveal().to_owned())).collect() }
+        let vars = env.iter().map(|(name, value)| (name.to_owned(), value.reveal().to_owned())).collect();
+        Self { vars, names: Vec::new(), sealed: bytes::Bytes::new() }
     }
 }
 
-impl From<pb::EnvSet> for Env {
+/// What is sealed must be opened first.
+impl TryFrom<pb::EnvSet> for Env {
+    type Error = BadSpec;
+
+    fn try_from(set: pb::EnvSet) -> Result<Self, BadSpec> {
+        let pb::EnvSet { vars, names: _, sealed } = set;
+        if sealed.is_empty() { Ok(Self::stored(vars)) } else { Err(BadSpec("env")) }
+    }
+}
+
+impl From<&TaskEnv> for pb::EnvSet {
+    fn from(env: &TaskEnv) -> Self {
+        match env {
+            TaskEnv::Open(env) => env.into(),
+            TaskEnv::Sealed(sealed) => sealed.clone().into(),
+        }
+    }
+}
+
+impl From<SealedEnv> for pb::EnvSet {
+    fn from(env: SealedEnv) -> Self {
+        let SealedEnv { names, sealed } = env;
+        Self { vars: BTreeMap::new(), names, sealed: sealed.into() }
+    }
+}
+
+impl From<pb::EnvSet> for TaskEnv {
     fn from(set: pb::EnvSet) -> Self {
-        let pb::EnvSet { vars } = set;
-        Self::stored(vars)
+        let pb::EnvSet { vars, names, sealed } = set;
+        match sealed.as_ref() {
+            [] => Self::Open(Env::stored(vars)),
+            sealed => Self::Sealed(SealedEnv { names, sealed: sealed.to_vec() }),
+        }
     }
 }
 
@@ -82,69 +112,6 @@ impl TryFrom<pb::Quantities> for Resources {
     }
 }
 
-/// What a Space says of its Apps' Tasks, beside what rows hold in columns.
-pub struct SpaceRules {
-    pub minimum_finished: u32,
-    pub age: Option<Duration>,
-    pub failed: Option<u32>,
-    pub delete_terminated_logs: bool,
-    pub resources: ResourceRules,
-    pub default_timeout: Option<Duration>,
-}
-
-impl From<&SpaceSettings> for pb::SpaceRules {
-    fn from(settings: &SpaceSettings) -> Self {
-        let SpaceSettings {
-            env: _,
-            retention: Retention { count: _, minimum_finished, age, failed },
-            log_cap: _,
-            delete_terminated_logs,
-            quota: _,
-            resources: ResourceRules { default, min, max },
-            default_timeout,
-        } = settings;
-        Self {
-            minimum_finished: Some(*minimum_finished),
-            retention_age_millis: age.map(millis),
-            failed_count: *failed,
-            delete_terminated_logs: *delete_terminated_logs,
-            default_resources: Some((*default).into()),
-            min_resources: Some((*min).into()),
-            max_resources: Some((*max).into()),
-            default_timeout_millis: default_timeout.map(millis),
-        }
-    }
-}
-
-impl TryFrom<pb::SpaceRules> for SpaceRules {
-    type Error = BadSpec;
-
-    fn try_from(rules: pb::SpaceRules) -> Result<Self, BadSpec> {
-        let pb::SpaceRules {
-            minimum_finished,
-            retention_age_millis,
-            failed_count,
-            delete_terminated_logs,
-            default_resources,
-            min_resources,
-            max_resources,
-            default_timeout_millis,
-        } = rules;
-        Ok(Self {
-            minimum_finished: minimum_finished.unwrap_or(Retention::MINIMUM_DEFAULT),
-            age: retention_age_millis.map(Duration::from_millis),
-            failed: failed_count,
-            delete_terminated_logs,
-            resources: ResourceRules {
-                default: default_resources.unwrap_or_default().try_into()?,
-                min: min_resources.unwrap_or_default().try_into()?,
-                max: max_resources.unwrap_or_default().try_into()?,
-            },
-            default_timeout: default_timeout_millis.map(Duration::from_millis),
-        })
-    }
-}
-
 impl From<&AppSpec> for pb::AppSpec {
     fn from(spec: &AppSpec) -> Self {
         let AppSpec { source, command, env, resources } = spec;
@@ -165,7 +132,7 @@ impl TryFrom<pb::AppSpec> for AppSpec {
         Ok(Self {
             source: source.ok_or(BadSpec("source"))?.try_into()?,
             command: command.map(Command::stored),
-            env: env.unwrap_or_default().into(),
+            env: env.unwrap_or_default().try_into()?,
             resources: resources.unwrap_or_default().try_into()?,
         })
     }

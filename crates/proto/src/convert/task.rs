@@ -101,7 +101,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
             .map(|ended| ended.iter().cloned().chain(task.present_attempt()).map(|attempt| (&attempt).into()).collect())
             .unwrap_or_default(),
         command: command.as_str().to_owned(),
-        env_names: env.names().map(str::to_owned).collect(),
+        env_names: env.names().into_iter().map(str::to_owned).collect(),
         resources: Some((*resources).into()),
         timeout: timeout.map(duration_to_pb),
         retry_policy: (*retry != RetryPolicy::default()).then(|| retry.into()),

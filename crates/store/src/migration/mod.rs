@@ -3,11 +3,11 @@
 mod m0001_embedded_job;
 mod m0002_jobs;
 mod m0003_conditions;
-mod m0004_space_rules;
+mod m0004_secrets;
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, FromQueryResult, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, FromQueryResult};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 
 use crate::connect::{Address, Store};
@@ -38,7 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_embedded_job::Migration),
             Box::new(m0002_jobs::Migration),
             Box::new(m0003_conditions::Migration),
-            Box::new(m0004_space_rules::Migration),
+            Box::new(m0004_secrets::Migration),
         ]
     }
 }
@@ -58,10 +58,7 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match self.address() {
             // The file is this process's alone.
-            Address::Sqlite(_) => {
-                bring_up(self.db()).await?;
-                self.look_again().await
-            }
+            Address::Sqlite(_) => bring_up(self.db()).await,
             Address::Postgres(_) => {
                 // The lock belongs to a connection, so there must be exactly one.
                 let db = self.address().open(1).await?;
@@ -70,23 +67,6 @@ impl Store {
                 result
             }
         }
-    }
-}
-
-impl Store {
-    /// Has every connection to SQLite read the schema anew. One that remembers the tables as they were would prepare `SELECT *`
-    /// with the columns of then, and the driver cannot cope with the ones that come.
-    async fn look_again(&self) -> Result<(), StoreError> {
-        let mut all = Vec::new();
-        for _ in 0..self.connections() {
-            let connection = self.db().begin().await?;
-            sql::number(&connection, "SELECT count(*) AS value FROM meta", []).await?;
-            all.push(connection);
-        }
-        for connection in all {
-            connection.rollback().await?;
-        }
-        Ok(())
     }
 }
 

@@ -1,14 +1,13 @@
 //! `apps`, read together with the spec of the present revision.
 
+use crate::error::Corrupt;
+use crate::row::{Row, app_revision, big};
+use crate::secrets::Secrets;
 use sea_orm::FromQueryResult;
 use sea_orm::entity::prelude::*;
 use taskplane_domain::app::App;
 use taskplane_domain::name::AppName;
 use taskplane_domain::uid::{AppUid, SpaceUid};
-use taskplane_proto::internal::v1 as pb;
-
-use crate::error::Corrupt;
-use crate::row::{Row, big};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "apps")]
@@ -56,19 +55,18 @@ impl From<&App> for Model {
     }
 }
 
-impl TryFrom<WithSpec> for App {
-    type Error = Corrupt;
-
-    fn try_from(WithSpec { app: model, spec }: WithSpec) -> Result<Self, Corrupt> {
+impl WithSpec {
+    pub(crate) fn open(self, secrets: &Secrets) -> Result<App, Corrupt> {
+        let Self { app: model, spec } = self;
         let row = Row::new("apps", model.uid);
         let spec = row.needed("revision", spec)?;
         let Model { uid, space_uid, space, name, revision, next_task_id: _, version, created_at, updated_at } = model;
-        Ok(Self {
+        Ok(App {
             uid: AppUid(uid),
             space_uid: SpaceUid(space_uid),
             name: AppName { space: row.parsed("space", &space)?, app: row.parsed("name", &name)? },
             revision: row.count("revision", revision)?,
-            spec: Row::new("app_revisions", uid).decoded::<pb::AppSpec, _>("spec", &spec)?,
+            spec: app_revision::open((uid, revision), &spec, secrets)?,
             version: row.count("version", version)?,
             created_at: row.time("created_at", created_at)?,
             updated_at: row.time("updated_at", updated_at)?,

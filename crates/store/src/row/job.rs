@@ -9,6 +9,7 @@ use taskplane_proto::internal::v1 as pb;
 
 use crate::error::Corrupt;
 use crate::row::{Row, big};
+use crate::secrets::{Place, Secrets};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "jobs")]
@@ -37,8 +38,8 @@ impl ActiveModelBehavior for ActiveModel {}
 
 pub(crate) const DELETING: &str = "DELETING";
 
-impl From<&Job> for Model {
-    fn from(job: &Job) -> Self {
+impl Model {
+    pub(crate) fn sealed(job: &Job, secrets: &Secrets) -> Self {
         let Job {
             uid,
             space_uid,
@@ -65,7 +66,11 @@ impl From<&Job> for Model {
             space: name.space.to_string(),
             app: app.app.to_string(),
             name: name.job.to_string(),
-            template: pb::JobTemplate::from(template).encode_to_vec(),
+            template: pb::JobTemplate {
+                env: Some(secrets.seal_set(Place::Job(uid.0), &template.env)),
+                ..pb::JobTemplate::from(template)
+            }
+            .encode_to_vec(),
             policy: policy.as_str().to_owned(),
             state: state.to_owned(),
             pause_note,
@@ -75,14 +80,10 @@ impl From<&Job> for Model {
             updated_at: updated_at.as_microsecond(),
         }
     }
-}
 
-impl TryFrom<Model> for Job {
-    type Error = Corrupt;
-
-    fn try_from(model: Model) -> Result<Self, Corrupt> {
-        let row = Row::new("jobs", model.uid);
-        let Model {
+    pub(crate) fn open(self, secrets: &Secrets) -> Result<Job, Corrupt> {
+        let row = Row::new("jobs", self.uid);
+        let Self {
             uid,
             space_uid,
             app_uid,
@@ -97,7 +98,7 @@ impl TryFrom<Model> for Job {
             sequence,
             created_at,
             updated_at,
-        } = model;
+        } = self;
         let state = match (state.as_str(), pause_note) {
             ("ACTIVE", None) => JobState::Active,
             ("PAUSED", Some(note)) => JobState::Paused { note },
@@ -105,13 +106,15 @@ impl TryFrom<Model> for Job {
             _ => return Err(row.corrupt("state")),
         };
         let space = row.parsed::<taskplane_domain::Name>("space", &space)?;
-        Ok(Self {
+        let mut template: pb::JobTemplate = row.message("template", &template)?;
+        template.env = Some(secrets.open_set((&row, "template"), Place::Job(uid), template.env)?);
+        Ok(Job {
             uid: JobUid(uid),
             space_uid: SpaceUid(space_uid),
             app_uid: AppUid(app_uid),
             name: JobName { space: space.clone(), job: row.parsed("name", &name)? },
             app: AppName { space, app: row.parsed("app", &app)? },
-            template: row.decoded::<pb::JobTemplate, _>("template", &template)?,
+            template: template.try_into().map_err(|_| row.corrupt("template"))?,
             policy: row.needed("policy", ConcurrencyPolicy::parse(&policy))?,
             state,
             version: row.count("version", version)?,

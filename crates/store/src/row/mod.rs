@@ -21,7 +21,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use crate::error::Corrupt;
+use crate::error::{Corrupt, Why};
 
 /// The row that is being read, for the one who has to look for it.
 pub(crate) struct Row {
@@ -35,7 +35,16 @@ impl Row {
     }
 
     pub(crate) fn corrupt(&self, column: &'static str) -> Corrupt {
-        Corrupt { table: self.table, column, row: self.key.clone() }
+        Corrupt { why: Why::Senseless, table: self.table, column, row: self.key.clone() }
+    }
+
+    /// A cell that is sealed under a key that is not at hand.
+    pub(crate) fn locked(&self, column: &'static str) -> Corrupt {
+        Corrupt { why: Why::Locked, ..self.corrupt(column) }
+    }
+
+    pub(crate) fn message<M: prost::Message + Default>(&self, column: &'static str, cell: &[u8]) -> Result<M, Corrupt> {
+        M::decode(cell).map_err(|_| self.corrupt(column))
     }
 
     pub(crate) fn needed<T>(&self, column: &'static str, cell: Option<T>) -> Result<T, Corrupt> {
@@ -64,8 +73,7 @@ impl Row {
         M: prost::Message + Default,
         T: TryFrom<M>,
     {
-        let message = M::decode(cell).map_err(|_| self.corrupt(column))?;
-        T::try_from(message).map_err(|_| self.corrupt(column))
+        T::try_from(self.message(column, cell)?).map_err(|_| self.corrupt(column))
     }
 }
 

@@ -1,17 +1,13 @@
 //! `spaces`, read together with the environment of the present revision.
 
-use prost::Message as _;
+use crate::error::Corrupt;
+use crate::row::{Row, big, space_env};
+use crate::secrets::Secrets;
 use sea_orm::FromQueryResult;
 use sea_orm::entity::prelude::*;
-use taskplane_domain::env::Env;
 use taskplane_domain::name::SpaceName;
-use taskplane_domain::space::{Quota, Retention, Space, SpaceSettings};
+use taskplane_domain::space::{Space, SpaceSettings};
 use taskplane_domain::uid::SpaceUid;
-use taskplane_proto::convert::SpaceRules;
-use taskplane_proto::internal::v1 as pb;
-
-use crate::error::Corrupt;
-use crate::row::{Row, big};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "spaces")]
@@ -22,11 +18,6 @@ pub(crate) struct Model {
     pub env_revision: i64,
     pub task_retention_count: i64,
     pub log_cap: Option<i64>,
-    /// Null: written before there were any.
-    pub rules: Option<Vec<u8>>,
-    pub live_quota: Option<i64>,
-    pub running_quota: Option<i64>,
-    pub waiting_quota: Option<i64>,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -48,17 +39,13 @@ pub(crate) struct WithEnv {
 impl From<&Space> for Model {
     fn from(space: &Space) -> Self {
         let Space { uid, name, settings, env_revision, version, created_at, updated_at } = space;
-        let cells = RuleCells::from(settings);
+        let SpaceSettings { env: _, task_retention_count, log_cap } = settings;
         Self {
             uid: uid.0,
             name: name.0.to_string(),
             env_revision: (*env_revision).into(),
-            task_retention_count: cells.task_retention_count,
-            log_cap: cells.log_cap,
-            rules: Some(cells.rules),
-            live_quota: cells.live_quota,
-            running_quota: cells.running_quota,
-            waiting_quota: cells.waiting_quota,
+            task_retention_count: (*task_retention_count).into(),
+            log_cap: log_cap.map(big),
             version: big(*version),
             created_at: created_at.as_microsecond(),
             updated_at: updated_at.as_microsecond(),
@@ -66,71 +53,24 @@ impl From<&Space> for Model {
     }
 }
 
-/// The cells of a Space's settings, but for its environment.
-pub(crate) struct RuleCells {
-    pub task_retention_count: i64,
-    pub log_cap: Option<i64>,
-    pub rules: Vec<u8>,
-    pub live_quota: Option<i64>,
-    pub running_quota: Option<i64>,
-    pub waiting_quota: Option<i64>,
-}
-
-impl From<&SpaceSettings> for RuleCells {
-    fn from(settings: &SpaceSettings) -> Self {
-        let quota = settings.quota;
-        Self {
-            task_retention_count: settings.retention.count.into(),
-            log_cap: settings.log_cap.map(big),
-            rules: pb::SpaceRules::from(settings).encode_to_vec(),
-            live_quota: Some(quota.live).filter(|live| *live != Quota::LIVE_DEFAULT).map(Into::into),
-            running_quota: quota.running.map(Into::into),
-            waiting_quota: Some(quota.waiting).filter(|waiting| *waiting != Quota::WAITING_DEFAULT).map(Into::into),
-        }
-    }
-}
-
-impl TryFrom<WithEnv> for Space {
-    type Error = Corrupt;
-
-    fn try_from(WithEnv { space: model, env }: WithEnv) -> Result<Self, Corrupt> {
+impl WithEnv {
+    pub(crate) fn open(self, secrets: &Secrets) -> Result<Space, Corrupt> {
+        let Self { space: model, env } = self;
         let row = Row::new("spaces", model.uid);
         let env = row.needed("env_revision", env)?;
-        let env = Row::new("space_envs", model.uid).decoded::<pb::EnvSet, _>("env", &env)?;
-        let settings = settings(&row, &model, env)?;
-        Ok(Self {
-            uid: SpaceUid(model.uid),
-            name: SpaceName(row.parsed("name", &model.name)?),
-            settings,
-            env_revision: row.count("env_revision", model.env_revision)?,
-            version: row.count("version", model.version)?,
-            created_at: row.time("created_at", model.created_at)?,
-            updated_at: row.time("updated_at", model.updated_at)?,
+        let Model { uid, name, env_revision, task_retention_count, log_cap, version, created_at, updated_at } = model;
+        Ok(Space {
+            uid: SpaceUid(uid),
+            name: SpaceName(row.parsed("name", &name)?),
+            settings: SpaceSettings {
+                env: space_env::open((uid, env_revision), &env, secrets)?,
+                task_retention_count: row.count("task_retention_count", task_retention_count)?,
+                log_cap: log_cap.map(|cap| row.count("log_cap", cap)).transpose()?,
+            },
+            env_revision: row.count("env_revision", env_revision)?,
+            version: row.count("version", version)?,
+            created_at: row.time("created_at", created_at)?,
+            updated_at: row.time("updated_at", updated_at)?,
         })
     }
-}
-
-fn settings(row: &Row, model: &Model, env: Env) -> Result<SpaceSettings, Corrupt> {
-    let rules = model.rules.as_deref().unwrap_or_default();
-    let SpaceRules { minimum_finished, age, failed, delete_terminated_logs, resources, default_timeout } =
-        row.decoded::<pb::SpaceRules, _>("rules", rules)?;
-    let number = |column: &'static str, cell: Option<i64>| cell.map(|cell| row.count(column, cell)).transpose();
-    Ok(SpaceSettings {
-        env,
-        retention: Retention {
-            count: row.count("task_retention_count", model.task_retention_count)?,
-            minimum_finished,
-            age,
-            failed,
-        },
-        log_cap: model.log_cap.map(|cap| row.count("log_cap", cap)).transpose()?,
-        delete_terminated_logs,
-        quota: Quota {
-            live: number("live_quota", model.live_quota)?.unwrap_or(Quota::LIVE_DEFAULT),
-            running: number("running_quota", model.running_quota)?,
-            waiting: number("waiting_quota", model.waiting_quota)?.unwrap_or(Quota::WAITING_DEFAULT),
-        },
-        resources,
-        default_timeout,
-    })
 }

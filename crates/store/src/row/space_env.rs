@@ -1,6 +1,12 @@
 //! `space_envs`: one revision of a Space's environment, never changed.
 
+use prost::Message as _;
 use sea_orm::entity::prelude::*;
+use taskplane_domain::env::Env;
+
+use crate::error::Corrupt;
+use crate::row::Row;
+use crate::secrets::{Place, Secrets};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "space_envs")]
@@ -16,3 +22,15 @@ pub(crate) struct Model {
 pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The cell `env`.
+pub(crate) fn sealed((space, revision): (Uuid, i64), env: &Env, secrets: &Secrets) -> Vec<u8> {
+    secrets.seal_set(Place::SpaceEnv(space, revision), env).encode_to_vec()
+}
+
+pub(crate) fn open((space, revision): (Uuid, i64), cell: &[u8], secrets: &Secrets) -> Result<Env, Corrupt> {
+    let row = Row::new("space_envs", format_args!("{space} at {revision}"));
+    let set = row.message("env", cell)?;
+    let set = secrets.open_set((&row, "env"), Place::SpaceEnv(space, revision), Some(set))?;
+    set.try_into().map_err(|_| row.corrupt("env"))
+}

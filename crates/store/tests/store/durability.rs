@@ -8,7 +8,7 @@ use taskplane_store::{SchemaState, Store, StoreError, StoreOptions};
 use taskplane_testkit::postgres::Postgres;
 use tokio::task::JoinSet;
 
-use crate::kit::{Kit, name};
+use crate::kit::{Kit, keys, name};
 
 crate::on_both_engines![
     everything_is_there_after_a_restart,
@@ -67,7 +67,7 @@ async fn the_databases_clock_is_a_clock(kit: Kit) {
     let url = kit.url.clone();
     kit.store.close().await.unwrap();
     drop(kit.store);
-    let store = Store::connect(&url, StoreOptions::default()).await.unwrap();
+    let store = Store::connect(&url, StoreOptions::new(keys())).await.unwrap();
     store.ping().await.unwrap();
     let first = store.now().await.unwrap();
     let second = store.now().await.unwrap();
@@ -93,14 +93,14 @@ async fn a_schema_that_does_not_serve_this_binary_is_refused(kit: Kit) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_replicas_that_migrate_at_once_all_succeed() {
     let url = tokio::task::spawn_blocking(|| Postgres::shared().create_database()).await.unwrap();
-    let store = Store::connect(&url, StoreOptions::default()).await.unwrap();
+    let store = Store::connect(&url, StoreOptions::new(keys())).await.unwrap();
     assert_eq!(store.schema_state().await.unwrap(), SchemaState::Behind);
     let url = Arc::new(url);
     let mut replicas = JoinSet::new();
     for _ in 0..4 {
         let url = Arc::clone(&url);
         replicas.spawn(async move {
-            let store = Store::connect(&url, StoreOptions::default()).await.unwrap();
+            let store = Store::connect(&url, StoreOptions::new(keys())).await.unwrap();
             store.migrate().await
         });
     }
@@ -113,7 +113,7 @@ async fn four_replicas_that_migrate_at_once_all_succeed() {
 #[tokio::test]
 async fn a_sqlite_file_belongs_to_one_process() {
     let kit = Kit::on_sqlite().await;
-    let refused = Store::connect(&kit.url, StoreOptions::default()).await.unwrap_err();
+    let refused = Store::connect(&kit.url, StoreOptions::new(keys())).await.unwrap_err();
     assert!(refused.to_string().ends_with("taskplane.db is in use by another process"), "{refused}");
     kit.restarted().await;
 }
@@ -126,10 +126,10 @@ async fn an_address_that_cannot_be_used_is_told_at_once_and_never_repeated() {
         ("sqlite:", "the database cannot be used: sqlite needs a file: sqlite:PATH"),
         ("postgres://u:canary@127.0.0.1:1/d", "cannot connect to the database at 127.0.0.1:1"),
     ] {
-        let error = Store::connect(url, StoreOptions::default()).await.unwrap_err();
+        let error = Store::connect(url, StoreOptions::new(keys())).await.unwrap_err();
         assert_eq!(error.to_string(), expected);
         assert!(!format!("{error:?}").contains("canary"));
     }
-    let nowhere = Store::connect("sqlite:/nonexistent/dir/file.db", StoreOptions::default()).await.unwrap_err();
+    let nowhere = Store::connect("sqlite:/nonexistent/dir/file.db", StoreOptions::new(keys())).await.unwrap_err();
     assert_eq!(nowhere.to_string(), "cannot connect to the database at /nonexistent/dir/file.db");
 }

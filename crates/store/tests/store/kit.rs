@@ -14,10 +14,10 @@ use taskplane_domain::name::{AppName, Name, SpaceName};
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::run::{EndCause, Fate, Observed, RunEnd};
 use taskplane_domain::session::{LEASE, Session};
-use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings};
+use taskplane_domain::space::{Space, SpaceSettings};
 use taskplane_domain::task::{Birth, Exit, Override, RetryPolicy, RunTask, Task, Transition};
 use taskplane_domain::uid::{AppUid, RunUid, SessionUid, SpaceUid, TaskUid};
-use taskplane_store::{DatabaseClock, FeedQuery, NewSession, Store, StoreOptions};
+use taskplane_store::{DatabaseClock, FeedQuery, Keyring, NewSession, Store, StoreOptions};
 use taskplane_testkit::postgres::Postgres;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -59,25 +59,6 @@ pub fn asked(app: &App) -> RunTask {
     }
 }
 
-/// Every setting of a Space, none of them as it would be by itself.
-pub fn settings(vars: &[(&str, &str)], count: u32) -> SpaceSettings {
-    let resources =
-        |memory: &str, cpu: &str| Resources { memory: memory.parse().ok(), disk: None, cpu: cpu.parse().ok() };
-    SpaceSettings {
-        env: env(vars),
-        retention: Retention { count, minimum_finished: 3, age: Some(Duration::from_secs(86_400)), failed: Some(9) },
-        log_cap: Some(1 << 40),
-        delete_terminated_logs: true,
-        quota: Quota { live: 4_000, running: Some(500), waiting: 8_000 },
-        resources: ResourceRules {
-            default: resources("64M", "100m"),
-            min: resources("1M", "1m"),
-            max: resources("64G", "64"),
-        },
-        default_timeout: Some(Duration::from_secs(3600)),
-    }
-}
-
 impl Kit {
     pub async fn on_sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -100,10 +81,15 @@ impl Kit {
 
     /// The same database after the process ended and began again.
     pub async fn restarted(self) -> Self {
+        self.restarted_with(keys()).await
+    }
+
+    /// The same with other keys to seal with.
+    pub async fn restarted_with(self, secrets: Keyring) -> Self {
         let Self { store, url, clock, uids, _dir } = self;
         store.close().await.unwrap();
         drop(store);
-        let store = Store::connect(&url, options(&clock)).await.unwrap();
+        let store = Store::connect(&url, StoreOptions { secrets, ..options(&clock) }).await.unwrap();
         Self { store, url, clock, uids, _dir }
     }
 
@@ -120,7 +106,7 @@ impl Kit {
     }
 
     pub async fn a_space(&self, text: &str) -> Space {
-        let settings = settings(&[("S", "space")], 77);
+        let settings = SpaceSettings { env: env(&[("S", "space")]), task_retention_count: 77, log_cap: Some(1 << 40) };
         let change = Space::create(SpaceUid(self.uid()), SpaceName(name(text)), settings, self.now());
         self.store.space_create(&change).await.unwrap();
         change.space
@@ -229,8 +215,13 @@ impl Kit {
     }
 }
 
+/// What every store of these tests seals with.
+pub fn keys() -> Keyring {
+    Keyring::new(&[[7; 32]])
+}
+
 fn options(clock: &Arc<AtomicI64>) -> StoreOptions {
-    StoreOptions { max_connections: 16, clock: DatabaseClock::Manual(Arc::clone(clock)) }
+    StoreOptions { clock: DatabaseClock::Manual(Arc::clone(clock)), ..StoreOptions::new(keys()) }
 }
 
 /// What cancelling `task` would be, for a test to store when it likes.

@@ -16,7 +16,7 @@ use taskplane_store::{DatabaseClock, RequestKey, Store, StoreError, StoreOptions
 use tokio::task::JoinSet;
 
 use crate::job_kit::{a_job, drain, job_name, tasks_of};
-use crate::kit::{Kit, name};
+use crate::kit::{Kit, keys, name};
 
 on_both_engines!(
     concurrent_passes_make_each_tick_once_and_miss_none,
@@ -37,7 +37,7 @@ async fn replica(kit: &Kit, clock: &Arc<AtomicI64>) -> Store {
     if kit.url.starts_with("sqlite") {
         return kit.store.clone();
     }
-    let options = StoreOptions { max_connections: 4, clock: DatabaseClock::Manual(Arc::clone(clock)) };
+    let options = StoreOptions { max_connections: 4, clock: DatabaseClock::Manual(Arc::clone(clock)), secrets: keys() };
     Store::connect(&kit.url, options).await.unwrap()
 }
 

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use taskplane_bus::InProcessBus;
 use taskplane_platform::{Feed, Platform, relay};
 use taskplane_runtime::{Clock, Lifecycle};
-use taskplane_store::{DatabaseClock, Store, StoreOptions};
+use taskplane_store::{DatabaseClock, Keyring, Store, StoreOptions};
 
 use crate::scene::CLUSTER;
 
@@ -84,7 +84,8 @@ impl Drop for Replica {
 }
 
 async fn live(database: &str, ahead: i64) {
-    let options = StoreOptions { max_connections: 4, clock: DatabaseClock::Ahead(ahead) };
+    let options =
+        StoreOptions { max_connections: 4, clock: DatabaseClock::Ahead(ahead), secrets: Keyring::new(&[[7; 32]]) };
     let store = Store::connect(database, options).await.unwrap();
     let lifecycle = Lifecycle::new();
     let bus = InProcessBus::new(NonZeroUsize::new(4096).unwrap());

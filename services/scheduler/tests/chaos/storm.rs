@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rand::Rng as _;
 use rand::rngs::StdRng;
-use taskplane_store::{DatabaseClock, Store, StoreOptions};
+use taskplane_store::{DatabaseClock, Keyring, Store, StoreOptions};
 use taskplane_testkit::postgres::Postgres;
 
 use crate::history::History;
@@ -216,7 +216,8 @@ async fn is_idle(store: &Store) -> bool {
 }
 
 async fn connect(url: &str, ahead: i64) -> Store {
-    let options = StoreOptions { max_connections: 4, clock: DatabaseClock::Ahead(ahead) };
+    let options =
+        StoreOptions { max_connections: 4, clock: DatabaseClock::Ahead(ahead), secrets: Keyring::new(&[[7; 32]]) };
     Store::connect(url, options).await.unwrap()
 }
 
