@@ -104,7 +104,7 @@ async fn beside(url: &str) -> DatabaseConnection {
 /// One Job with one schedule, each minute.
 async fn prepare(store: &Store) {
     let at = store.now().await.unwrap();
-    let settings = SpaceSettings::parse(Env::default(), 0, 0).unwrap();
+    let settings = SpaceSettings::default();
     let space = Space::create(SpaceUid(Uuid::from_u128(1)), "spaces/s".parse().unwrap(), settings, at);
     store.space_create(&space).await.unwrap();
     let push = Push {

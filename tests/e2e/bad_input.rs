@@ -290,6 +290,25 @@ async fn a_space_or_an_app_that_is_not_right_is_refused_by_field() {
     for bytes in [-1, 1, 4095, i64::MIN] {
         cases.push(("space.log_cap_bytes", pb::Space { log_cap_bytes: bytes, ..Default::default() }));
     }
+    let quota = |live_tasks, running_tasks, waiting_tasks| pb::Space {
+        quota: Some(pb::SpaceQuota { live_tasks, running_tasks, waiting_tasks }),
+        ..Default::default()
+    };
+    cases.push(("space.quota.live_tasks", quota(-1, 0, 0)));
+    cases.push(("space.quota.running_tasks", quota(0, 1_000_001, 0)));
+    cases.push(("space.quota.waiting_tasks", quota(0, 0, i32::MIN)));
+    cases.push(("space.minimum_finished_tasks", pb::Space { minimum_finished_tasks: Some(-1), ..Default::default() }));
+    let time = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
+    for age in [time(-1, 0), time(0, 1), time(i64::MAX, 0)] {
+        cases.push(("space.task_retention_age", pb::Space { task_retention_age: age, ..Default::default() }));
+    }
+    for timeout in [time(-1, 0), time(366 * 86_400, 0)] {
+        cases.push(("space.default_task_timeout", pb::Space { default_task_timeout: timeout, ..Default::default() }));
+    }
+    let memory = |memory: &str| Some(pb::Resources { memory: memory.into(), ..Default::default() });
+    cases.push(("space.max_resources.memory", pb::Space { max_resources: memory("1Ei"), ..Default::default() }));
+    let crossed = pb::Space { min_resources: memory("2G"), max_resources: memory("1G"), ..Default::default() };
+    cases.push(("space.min_resources.memory", crossed));
     cases.push(("space.env[A]", pb::Space { env: env(&[("A", "zzcanary\0")]), ..Default::default() }));
     cases.push(("space.env[VCAP_X]", pb::Space { env: env(&[("VCAP_X", "")]), ..Default::default() }));
     cases.push(("space.env[A]", pb::Space { env: env(&[("A", &"x".repeat(32 * 1024 + 1))]), ..Default::default() }));

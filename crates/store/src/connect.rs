@@ -44,6 +44,7 @@ pub struct Store {
 
 struct Inner {
     db: DatabaseConnection,
+    connections: u32,
     address: Address,
     clock: DatabaseClock,
     secrets: Secrets,
@@ -86,7 +87,8 @@ impl Store {
             Address::Postgres(_) => max_connections.max(1),
         };
         let db = address.open(connections).await?;
-        let inner = Inner { db, address, clock, secrets: Secrets::new(secrets), turns, _lock: lock };
+        let secrets = Secrets::new(secrets);
+        let inner = Inner { db, connections, address, clock, secrets, turns, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -102,6 +104,11 @@ impl Store {
 
     pub(crate) fn db(&self) -> &DatabaseConnection {
         &self.inner.db
+    }
+
+    /// How many the pool may open.
+    pub(crate) fn connections(&self) -> u32 {
+        self.inner.connections
     }
 
     pub(crate) fn address(&self) -> &Address {

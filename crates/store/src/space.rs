@@ -95,10 +95,15 @@ async fn keep_env(txn: &Txn, space: &Space) -> Result<(), Fault> {
 
 async fn update(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
     let space = &change.space;
+    let rules = space::RuleCells::from(&space.settings);
     let cells = space::ActiveModel {
         env_revision: Set(space.env_revision.into()),
-        task_retention_count: Set(space.settings.task_retention_count.into()),
-        log_cap: Set(space.settings.log_cap.map(big)),
+        task_retention_count: Set(rules.task_retention_count),
+        log_cap: Set(rules.log_cap),
+        rules: Set(Some(rules.rules)),
+        live_quota: Set(rules.live_quota),
+        running_quota: Set(rules.running_quota),
+        waiting_quota: Set(rules.waiting_quota),
         version: Set(big(space.version)),
         updated_at: Set(space.updated_at.as_microsecond()),
         ..Default::default()

@@ -21,6 +21,9 @@ impl SpaceService for Api {
         let mut check = Check::new();
         let name = check.field("space_id", space_id.parse::<Name>()).map(SpaceName);
         let settings = check.all(SpaceSettings::try_from(space.unwrap_or_default()));
+        if let Some(settings) = &settings {
+            check.all(settings.resources.check());
+        }
         let (name, settings) = check.finish_with(name.zip(settings)).map_err(ApiError::from)?;
         let clock = &self.platform.clock;
         let change = Space::create(SpaceUid(clock.new_uid()), name, settings, clock.now());
@@ -61,8 +64,7 @@ impl SpaceService for Api {
             if !etag_matches(&etag, space.version) {
                 return Err(ApiError::EtagMismatch(name.to_string()).into());
             }
-            let settings =
-                settings_masked(&space.settings, asked.clone(), update_mask.as_ref()).map_err(ApiError::from)?;
+            let settings = settings_masked(&space.settings, &asked, update_mask.as_ref()).map_err(ApiError::from)?;
             let Some(change) = space.clone().update(settings, self.platform.clock.now()) else {
                 return Ok(Response::new((&space).into()));
             };

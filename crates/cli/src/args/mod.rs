@@ -17,11 +17,12 @@ pub use job::{
     CreateJobArgs, DeleteJobArgs, DeleteJobScheduleArgs, GapArg, JobArgs, JobHistoryArgs, JobSchedulesArgs, OverlapArg,
     PauseJobArgs, PolicyArg, PreviewArgs, RunJobArgs, ScheduleJobArgs, WhenArgs,
 };
-pub use space::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceSettings, UpdateSpaceArgs};
+pub use space::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceResources, SpaceSettings, UpdateSpaceArgs};
 pub use task::{
     EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunArgs, RunTaskArgs, StateArg, TaskArgs, TaskPick, TasksArgs,
     TerminateArgs,
 };
+pub use value::OrNone;
 
 /// Run Tasks on Apps: push an App, run commands on it, now or on a schedule, follow them, read their logs.
 #[derive(Debug, Parser)]

@@ -43,6 +43,43 @@ pub fn time(text: &str) -> Result<Timestamp, String> {
     }
 }
 
+/// A value, or the word that takes one away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrNone<T> {
+    None,
+    Some(T),
+}
+
+impl<T> OrNone<T> {
+    pub fn into_option(self) -> Option<T> {
+        match self {
+            Self::None => None,
+            Self::Some(value) => Some(value),
+        }
+    }
+}
+
+/// `none`, or what `parse` reads.
+pub fn or_none<T>(
+    parse: fn(&str) -> Result<T, String>,
+) -> impl Fn(&str) -> Result<OrNone<T>, String> + Clone + Send + Sync + 'static
+where
+    T: 'static,
+{
+    move |text| match text {
+        "none" => Ok(OrNone::None),
+        text => parse(text).map(OrNone::Some),
+    }
+}
+
+/// A number that is not negative.
+pub fn count(text: &str) -> Result<i32, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count >= 0)
+        .ok_or_else(|| format!("`{text}` is not a count; write 0, 1, 2…, or none"))
+}
+
 /// `KEY=VALUE`; the value may be empty and may hold further `=`.
 pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

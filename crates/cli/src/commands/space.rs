@@ -1,13 +1,19 @@
 //! Commands about Spaces.
 
+use std::time::Duration;
+
 use prost_types::FieldMask;
+use taskplane_proto::convert::duration_to_pb;
 use taskplane_proto::v1::space_service_client::SpaceServiceClient;
 use taskplane_proto::v1::{
-    CreateSpaceRequest, DeleteSpaceRequest, GetSpaceRequest, ListSpacesRequest, Space, UpdateSpaceRequest,
+    CreateSpaceRequest, DeleteSpaceRequest, GetSpaceRequest, ListSpacesRequest, Resources, Space, SpaceQuota,
+    UpdateSpaceRequest,
 };
 
 use super::{PAGE, map};
-use crate::args::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceSettings, UpdateSpaceArgs};
+use crate::args::{
+    CreateSpaceArgs, DeleteSpaceArgs, OrNone, SpaceArgs, SpaceResources, SpaceSettings, UpdateSpaceArgs,
+};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::render::table;
@@ -55,7 +61,7 @@ pub async fn update(context: &Context, args: UpdateSpaceArgs) -> Result<(), Fail
     let UpdateSpaceArgs { name, settings } = args;
     let (space, paths) = space(names::space(&name), settings);
     if paths.is_empty() {
-        return Err(Failure::Usage("nothing to change; give -e, --task-retention-count or --log-cap".to_owned()));
+        return Err(Failure::Usage("nothing to change; `taskplane update-space --help` lists what can be".to_owned()));
     }
     let request = UpdateSpaceRequest { space: Some(space), update_mask: Some(FieldMask { paths }) };
     let space = context
@@ -94,32 +100,113 @@ fn print(context: &Context, space: &Space) -> Result<(), Failure> {
 
 /// The Space with the settings that were given, and the names of their fields.
 fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
-    let SpaceSettings { env, task_retention_count, log_cap } = settings;
-    let given = [
+    let SpaceSettings {
+        env,
+        task_retention_count,
+        minimum_finished_tasks,
+        task_retention_age,
+        failed_task_retention_count,
+        log_cap,
+        delete_terminated_logs,
+        live_tasks,
+        running_tasks,
+        waiting_tasks,
+        default_timeout,
+        resources,
+    } = settings;
+    let mut given: Vec<String> = [
         ("env", !env.is_empty()),
         ("task_retention_count", task_retention_count.is_some()),
+        ("minimum_finished_tasks", minimum_finished_tasks.is_some()),
+        ("task_retention_age", task_retention_age.is_some()),
+        ("failed_task_retention_count", failed_task_retention_count.is_some()),
         ("log_cap_bytes", log_cap.is_some()),
-    ];
-    let paths = given.iter().filter(|(_, given)| *given).map(|(path, _)| (*path).to_owned()).collect();
+        ("delete_terminated_logs", delete_terminated_logs.is_some()),
+        ("quota.live_tasks", live_tasks.is_some()),
+        ("quota.running_tasks", running_tasks.is_some()),
+        ("quota.waiting_tasks", waiting_tasks.is_some()),
+        ("default_task_timeout", default_timeout.is_some()),
+    ]
+    .iter()
+    .filter(|(_, given)| *given)
+    .map(|(path, _)| (*path).to_owned())
+    .collect();
+    let SpaceResources {
+        default_memory,
+        default_disk,
+        default_cpu,
+        min_memory,
+        min_disk,
+        min_cpu,
+        max_memory,
+        max_disk,
+        max_cpu,
+    } = resources;
+    let mut amounts = |whole: &str, [memory, disk, cpu]: [Option<String>; 3]| {
+        let mut amount = |part: &str, text: Option<String>| {
+            given.extend(text.is_some().then(|| format!("{whole}.{part}")));
+            text.filter(|text| text != "none").unwrap_or_default()
+        };
+        Some(Resources { memory: amount("memory", memory), disk: amount("disk", disk), cpu: amount("cpu", cpu) })
+    };
+    let default_resources = amounts("default_resources", [default_memory, default_disk, default_cpu]);
+    let min_resources = amounts("min_resources", [min_memory, min_disk, min_cpu]);
+    let max_resources = amounts("max_resources", [max_memory, max_disk, max_cpu]);
+    let time = |time: Option<OrNone<Duration>>| time.and_then(OrNone::into_option).map(duration_to_pb);
     let space = Space {
         name,
         env: map(env),
         task_retention_count: task_retention_count.unwrap_or_default(),
+        minimum_finished_tasks,
+        task_retention_age: time(task_retention_age),
+        failed_task_retention_count: failed_task_retention_count.and_then(OrNone::into_option),
         log_cap_bytes: log_cap.unwrap_or_default(),
+        delete_terminated_logs: delete_terminated_logs.unwrap_or_default(),
+        quota: Some(SpaceQuota {
+            live_tasks: live_tasks.unwrap_or_default(),
+            running_tasks: running_tasks.unwrap_or_default(),
+            waiting_tasks: waiting_tasks.unwrap_or_default(),
+        }),
+        default_resources,
+        min_resources,
+        max_resources,
+        default_task_timeout: time(default_timeout),
         ..Space::default()
     };
-    (space, paths)
+    (space, given)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Given {
+        #[command(flatten)]
+        settings: SpaceSettings,
+    }
+
+    fn read(args: &[&str]) -> (Space, Vec<String>) {
+        let args = std::iter::once("update-space").chain(args.iter().copied());
+        space("spaces/blue".to_owned(), Given::try_parse_from(args).unwrap().settings)
+    }
 
     #[test]
     fn only_what_was_given_is_changed() {
-        let settings = SpaceSettings { env: vec![], task_retention_count: None, log_cap: Some(0) };
-        let (space, paths) = space("spaces/blue".to_owned(), settings);
-        assert_eq!(paths, ["log_cap_bytes"]);
-        assert_eq!(space, Space { name: "spaces/blue".to_owned(), ..Space::default() });
+        assert_eq!(read(&[]).1, Vec::<String>::new());
+        assert_eq!(read(&["--log-cap", "0"]).1, ["log_cap_bytes"]);
+        let (space, paths) = read(&["--max-memory", "1G", "--running-tasks", "3", "--delete-terminated-logs"]);
+        assert_eq!(paths, ["delete_terminated_logs", "quota.running_tasks", "max_resources.memory"]);
+        assert_eq!(space.max_resources.unwrap().memory, "1G");
+        assert!(space.delete_terminated_logs);
+    }
+
+    #[test]
+    fn none_takes_away_what_was_set() {
+        let (space, paths) = read(&["--task-retention-age", "none", "--min-cpu", "none", "--default-timeout", "none"]);
+        assert_eq!(paths, ["task_retention_age", "default_task_timeout", "min_resources.cpu"]);
+        assert_eq!(space.task_retention_age, None);
+        assert_eq!(space.min_resources.unwrap().cpu, "");
     }
 }

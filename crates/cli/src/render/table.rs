@@ -3,7 +3,9 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use taskplane_proto::event::v1::{Event, event};
-use taskplane_proto::v1::{App, AppSource, Attempt, Condition, Resources, Space, Task, TaskState, app_source};
+use taskplane_proto::v1::{
+    App, AppSource, Attempt, Condition, Resources, Space, SpaceQuota, Task, TaskState, app_source,
+};
 
 use super::state::{condition_status, reason, reason_name, state_name, succeeded};
 use crate::{clock, escape, names};
@@ -48,13 +50,34 @@ pub fn spaces(spaces: &[Space], now: Timestamp) -> String {
 }
 
 pub fn space(space: &Space, now: Timestamp) -> String {
+    let SpaceQuota { live_tasks, running_tasks, waiting_tasks } = space.quota.unwrap_or_default();
+    let limit = |count: i32| if count == 0 { String::new() } else { count.to_string() };
+    let kept = |count: Option<i32>| count.map(|count| count.to_string()).unwrap_or_default();
     facts([
         ("Name", names::last(&space.name).to_owned()),
         ("Age", clock::between(space.create_time, None, now).unwrap_or_default()),
         ("Task retention", space.task_retention_count.to_string()),
+        ("Minimum finished tasks", kept(space.minimum_finished_tasks)),
+        ("Task retention age", space.task_retention_age.and_then(clock::exact).unwrap_or_default()),
+        ("Failed task retention", kept(space.failed_task_retention_count)),
         ("Log cap", log_cap(space)),
+        ("Logs of terminated tasks", if space.delete_terminated_logs { "deleted" } else { "kept" }.to_owned()),
+        ("Live tasks", limit(live_tasks)),
+        ("Running tasks", limit(running_tasks)),
+        ("Waiting tasks", limit(waiting_tasks)),
+        ("Default resources", amounts(space.default_resources.as_ref())),
+        ("Minimum resources", amounts(space.min_resources.as_ref())),
+        ("Maximum resources", amounts(space.max_resources.as_ref())),
+        ("Default timeout", space.default_task_timeout.and_then(clock::exact).unwrap_or_default()),
         ("Env", space.env_names.join(", ")),
     ])
+}
+
+/// `memory 1Gi, cpu 500m`: what is set.
+fn amounts(resources: Option<&Resources>) -> String {
+    let Some(Resources { memory, disk, cpu }) = resources else { return String::new() };
+    let set = [("memory", memory), ("disk", disk), ("cpu", cpu)].into_iter().filter(|(_, amount)| !amount.is_empty());
+    set.map(|(name, amount)| format!("{name} {amount}")).collect::<Vec<_>>().join(", ")
 }
 
 fn log_cap(space: &Space) -> String {

@@ -21,7 +21,7 @@ fn time(text: &str) -> Timestamp {
 
 fn space_and_app(command: Option<&str>) -> (Space, App) {
     let at = Timestamp::UNIX_EPOCH;
-    let settings = SpaceSettings::parse(Env::default(), 0, 0).unwrap();
+    let settings = SpaceSettings::default();
     let space = Space::create(SpaceUid(Uuid::nil()), "spaces/s".parse().unwrap(), settings, at).space;
     let push = Push {
         name: "spaces/s/apps/a".parse().unwrap(),

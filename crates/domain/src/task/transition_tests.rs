@@ -22,7 +22,7 @@ fn run() -> RunUid {
 }
 
 fn app(command: Option<&str>) -> (Space, App) {
-    let settings = SpaceSettings::parse(Env::default(), 0, 0).unwrap();
+    let settings = SpaceSettings::default();
     let space = Space::create(SpaceUid(Uuid::nil()), "spaces/s".parse().unwrap(), settings, at(0)).space;
     let push = Push {
         name: "spaces/s/apps/a".parse().unwrap(),

@@ -25,6 +25,6 @@ pub use log::{log_record_from_pb, log_record_to_pb};
 pub use plan::previewed_to_pb;
 pub use run::{BadReport, recovered_from_pb, recovered_to_pb, report_from_pb, report_to_pb};
 pub use space::{etag, etag_matches, settings_masked};
-pub use spec::BadSpec;
+pub use spec::{BadSpec, SpaceRules};
 pub use task::{run_task_from_pb, task_to_pb, watched_to_pb};
 pub use time::{duration_to_pb, micros, timestamp_from_pb, timestamp_to_pb};

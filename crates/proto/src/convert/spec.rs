@@ -6,6 +6,7 @@ use std::time::Duration;
 use taskplane_domain::app::{AppSpec, Command, Source, SourceArchive};
 use taskplane_domain::env::{Env, SealedEnv, TaskEnv};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
+use taskplane_domain::space::{ResourceRules, Retention, SpaceSettings};
 use taskplane_domain::task::{Class, RetryPolicy, TaskSpec};
 
 use crate::internal::v1 as pb;
@@ -108,6 +109,69 @@ impl TryFrom<pb::Quantities> for Resources {
             memory: memory_bytes.map(Bytes::new).transpose().map_err(|_| BadSpec("memory_bytes"))?,
             disk: disk_bytes.map(Bytes::new).transpose().map_err(|_| BadSpec("disk_bytes"))?,
             cpu: cpu_millis.map(CpuMillis::new).transpose().map_err(|_| BadSpec("cpu_millis"))?,
+        })
+    }
+}
+
+/// What a Space says of its Apps' Tasks, beside what rows hold in columns.
+pub struct SpaceRules {
+    pub minimum_finished: u32,
+    pub age: Option<Duration>,
+    pub failed: Option<u32>,
+    pub delete_terminated_logs: bool,
+    pub resources: ResourceRules,
+    pub default_timeout: Option<Duration>,
+}
+
+impl From<&SpaceSettings> for pb::SpaceRules {
+    fn from(settings: &SpaceSettings) -> Self {
+        let SpaceSettings {
+            env: _,
+            retention: Retention { count: _, minimum_finished, age, failed },
+            log_cap: _,
+            delete_terminated_logs,
+            quota: _,
+            resources: ResourceRules { default, min, max },
+            default_timeout,
+        } = settings;
+        Self {
+            minimum_finished: Some(*minimum_finished),
+            retention_age_millis: age.map(millis),
+            failed_count: *failed,
+            delete_terminated_logs: *delete_terminated_logs,
+            default_resources: Some((*default).into()),
+            min_resources: Some((*min).into()),
+            max_resources: Some((*max).into()),
+            default_timeout_millis: default_timeout.map(millis),
+        }
+    }
+}
+
+impl TryFrom<pb::SpaceRules> for SpaceRules {
+    type Error = BadSpec;
+
+    fn try_from(rules: pb::SpaceRules) -> Result<Self, BadSpec> {
+        let pb::SpaceRules {
+            minimum_finished,
+            retention_age_millis,
+            failed_count,
+            delete_terminated_logs,
+            default_resources,
+            min_resources,
+            max_resources,
+            default_timeout_millis,
+        } = rules;
+        Ok(Self {
+            minimum_finished: minimum_finished.unwrap_or(Retention::MINIMUM_DEFAULT),
+            age: retention_age_millis.map(Duration::from_millis),
+            failed: failed_count,
+            delete_terminated_logs,
+            resources: ResourceRules {
+                default: default_resources.unwrap_or_default().try_into()?,
+                min: min_resources.unwrap_or_default().try_into()?,
+                max: max_resources.unwrap_or_default().try_into()?,
+            },
+            default_timeout: default_timeout_millis.map(Duration::from_millis),
         })
     }
 }

@@ -3,11 +3,12 @@
 mod m0001_embedded_job;
 mod m0002_jobs;
 mod m0003_conditions;
-mod m0004_secrets;
+mod m0004_space_rules;
+mod m0005_secrets;
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, FromQueryResult};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, FromQueryResult, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 
 use crate::connect::{Address, Store};
@@ -15,7 +16,7 @@ use crate::error::StoreError;
 use crate::sql;
 
 /// What this binary is written for. The row in `meta` says what there is, and the oldest binary that can still use it.
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 /// Names the lock that migrating replicas queue for.
 const ADVISORY_LOCK: i64 = 0x7461_736b_706c_616e;
 
@@ -38,7 +39,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_embedded_job::Migration),
             Box::new(m0002_jobs::Migration),
             Box::new(m0003_conditions::Migration),
-            Box::new(m0004_secrets::Migration),
+            Box::new(m0004_space_rules::Migration),
+            Box::new(m0005_secrets::Migration),
         ]
     }
 }
@@ -58,7 +60,10 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         match self.address() {
             // The file is this process's alone.
-            Address::Sqlite(_) => bring_up(self.db()).await,
+            Address::Sqlite(_) => {
+                bring_up(self.db()).await?;
+                self.look_again().await
+            }
             Address::Postgres(_) => {
                 // The lock belongs to a connection, so there must be exactly one.
                 let db = self.address().open(1).await?;
@@ -67,6 +72,23 @@ impl Store {
                 result
             }
         }
+    }
+}
+
+impl Store {
+    /// Has every connection to SQLite read the schema anew. One that remembers the tables as they were would prepare `SELECT *`
+    /// with the columns of then, and the driver cannot cope with the ones that come.
+    async fn look_again(&self) -> Result<(), StoreError> {
+        let mut all = Vec::new();
+        for _ in 0..self.connections() {
+            let connection = self.db().begin().await?;
+            sql::number(&connection, "SELECT count(*) AS value FROM meta", []).await?;
+            all.push(connection);
+        }
+        for connection in all {
+            connection.rollback().await?;
+        }
+        Ok(())
     }
 }
 

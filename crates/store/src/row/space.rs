@@ -1,13 +1,18 @@
 //! `spaces`, read together with the environment of the present revision.
 
+use prost::Message as _;
+use sea_orm::FromQueryResult;
+use sea_orm::entity::prelude::*;
+use taskplane_domain::env::Env;
+use taskplane_domain::name::SpaceName;
+use taskplane_domain::space::{Quota, Retention, Space, SpaceSettings};
+use taskplane_domain::uid::SpaceUid;
+use taskplane_proto::convert::SpaceRules;
+use taskplane_proto::internal::v1 as pb;
+
 use crate::error::Corrupt;
 use crate::row::{Row, big, space_env};
 use crate::secrets::Secrets;
-use sea_orm::FromQueryResult;
-use sea_orm::entity::prelude::*;
-use taskplane_domain::name::SpaceName;
-use taskplane_domain::space::{Space, SpaceSettings};
-use taskplane_domain::uid::SpaceUid;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "spaces")]
@@ -18,6 +23,11 @@ pub(crate) struct Model {
     pub env_revision: i64,
     pub task_retention_count: i64,
     pub log_cap: Option<i64>,
+    /// Null: written before there were any.
+    pub rules: Option<Vec<u8>>,
+    pub live_quota: Option<i64>,
+    pub running_quota: Option<i64>,
+    pub waiting_quota: Option<i64>,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -39,16 +49,44 @@ pub(crate) struct WithEnv {
 impl From<&Space> for Model {
     fn from(space: &Space) -> Self {
         let Space { uid, name, settings, env_revision, version, created_at, updated_at } = space;
-        let SpaceSettings { env: _, task_retention_count, log_cap } = settings;
+        let cells = RuleCells::from(settings);
         Self {
             uid: uid.0,
             name: name.0.to_string(),
             env_revision: (*env_revision).into(),
-            task_retention_count: (*task_retention_count).into(),
-            log_cap: log_cap.map(big),
+            task_retention_count: cells.task_retention_count,
+            log_cap: cells.log_cap,
+            rules: Some(cells.rules),
+            live_quota: cells.live_quota,
+            running_quota: cells.running_quota,
+            waiting_quota: cells.waiting_quota,
             version: big(*version),
             created_at: created_at.as_microsecond(),
             updated_at: updated_at.as_microsecond(),
+        }
+    }
+}
+
+/// The cells of a Space's settings, but for its environment.
+pub(crate) struct RuleCells {
+    pub task_retention_count: i64,
+    pub log_cap: Option<i64>,
+    pub rules: Vec<u8>,
+    pub live_quota: Option<i64>,
+    pub running_quota: Option<i64>,
+    pub waiting_quota: Option<i64>,
+}
+
+impl From<&SpaceSettings> for RuleCells {
+    fn from(settings: &SpaceSettings) -> Self {
+        let quota = settings.quota;
+        Self {
+            task_retention_count: settings.retention.count.into(),
+            log_cap: settings.log_cap.map(big),
+            rules: pb::SpaceRules::from(settings).encode_to_vec(),
+            live_quota: Some(quota.live).filter(|live| *live != Quota::LIVE_DEFAULT).map(Into::into),
+            running_quota: quota.running.map(Into::into),
+            waiting_quota: Some(quota.waiting).filter(|waiting| *waiting != Quota::WAITING_DEFAULT).map(Into::into),
         }
     }
 }
@@ -58,19 +96,41 @@ impl WithEnv {
         let Self { space: model, env } = self;
         let row = Row::new("spaces", model.uid);
         let env = row.needed("env_revision", env)?;
-        let Model { uid, name, env_revision, task_retention_count, log_cap, version, created_at, updated_at } = model;
+        let env = space_env::open((model.uid, model.env_revision), &env, secrets)?;
+        let settings = settings(&row, &model, env)?;
         Ok(Space {
-            uid: SpaceUid(uid),
-            name: SpaceName(row.parsed("name", &name)?),
-            settings: SpaceSettings {
-                env: space_env::open((uid, env_revision), &env, secrets)?,
-                task_retention_count: row.count("task_retention_count", task_retention_count)?,
-                log_cap: log_cap.map(|cap| row.count("log_cap", cap)).transpose()?,
-            },
-            env_revision: row.count("env_revision", env_revision)?,
-            version: row.count("version", version)?,
-            created_at: row.time("created_at", created_at)?,
-            updated_at: row.time("updated_at", updated_at)?,
+            uid: SpaceUid(model.uid),
+            name: SpaceName(row.parsed("name", &model.name)?),
+            settings,
+            env_revision: row.count("env_revision", model.env_revision)?,
+            version: row.count("version", model.version)?,
+            created_at: row.time("created_at", model.created_at)?,
+            updated_at: row.time("updated_at", model.updated_at)?,
         })
     }
+}
+
+fn settings(row: &Row, model: &Model, env: Env) -> Result<SpaceSettings, Corrupt> {
+    let rules = model.rules.as_deref().unwrap_or_default();
+    let SpaceRules { minimum_finished, age, failed, delete_terminated_logs, resources, default_timeout } =
+        row.decoded::<pb::SpaceRules, _>("rules", rules)?;
+    let number = |column: &'static str, cell: Option<i64>| cell.map(|cell| row.count(column, cell)).transpose();
+    Ok(SpaceSettings {
+        env,
+        retention: Retention {
+            count: row.count("task_retention_count", model.task_retention_count)?,
+            minimum_finished,
+            age,
+            failed,
+        },
+        log_cap: model.log_cap.map(|cap| row.count("log_cap", cap)).transpose()?,
+        delete_terminated_logs,
+        quota: Quota {
+            live: number("live_quota", model.live_quota)?.unwrap_or(Quota::LIVE_DEFAULT),
+            running: number("running_quota", model.running_quota)?,
+            waiting: number("waiting_quota", model.waiting_quota)?.unwrap_or(Quota::WAITING_DEFAULT),
+        },
+        resources,
+        default_timeout,
+    })
 }

@@ -14,7 +14,7 @@ use taskplane_domain::name::{AppName, Name, SpaceName};
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::run::{EndCause, Fate, Observed, RunEnd};
 use taskplane_domain::session::{LEASE, Session};
-use taskplane_domain::space::{Space, SpaceSettings};
+use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings};
 use taskplane_domain::task::{Birth, Exit, Override, RetryPolicy, RunTask, Task, Transition};
 use taskplane_domain::uid::{AppUid, RunUid, SessionUid, SpaceUid, TaskUid};
 use taskplane_store::{DatabaseClock, FeedQuery, Keyring, NewSession, Store, StoreOptions};
@@ -56,6 +56,25 @@ pub fn asked(app: &App) -> RunTask {
         retry: RetryPolicy::default(),
         labels: Labels::from([("team".into(), "blue".into())]),
         request_id: None,
+    }
+}
+
+/// Every setting of a Space, none of them as it would be by itself.
+pub fn settings(vars: &[(&str, &str)], count: u32) -> SpaceSettings {
+    let resources =
+        |memory: &str, cpu: &str| Resources { memory: memory.parse().ok(), disk: None, cpu: cpu.parse().ok() };
+    SpaceSettings {
+        env: env(vars),
+        retention: Retention { count, minimum_finished: 3, age: Some(Duration::from_secs(86_400)), failed: Some(9) },
+        log_cap: Some(1 << 40),
+        delete_terminated_logs: true,
+        quota: Quota { live: 4_000, running: Some(500), waiting: 8_000 },
+        resources: ResourceRules {
+            default: resources("64M", "100m"),
+            min: resources("1M", "1m"),
+            max: resources("64G", "64"),
+        },
+        default_timeout: Some(Duration::from_secs(3600)),
     }
 }
 
@@ -106,7 +125,7 @@ impl Kit {
     }
 
     pub async fn a_space(&self, text: &str) -> Space {
-        let settings = SpaceSettings { env: env(&[("S", "space")]), task_retention_count: 77, log_cap: Some(1 << 40) };
+        let settings = settings(&[("S", "space")], 77);
         let change = Space::create(SpaceUid(self.uid()), SpaceName(name(text)), settings, self.now());
         self.store.space_create(&change).await.unwrap();
         change.space

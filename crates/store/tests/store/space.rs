@@ -5,7 +5,7 @@ use taskplane_domain::space::{Space, SpaceSettings};
 use taskplane_domain::uid::SpaceUid;
 use taskplane_store::StoreError;
 
-use crate::kit::{Kit, env, name};
+use crate::kit::{Kit, env, name, settings};
 
 crate::on_both_engines![
     a_space_comes_back_as_it_was_written,
@@ -27,7 +27,7 @@ async fn a_space_comes_back_as_it_was_written(kit: Kit) {
 async fn an_update_keeps_the_environments_before_it(kit: Kit) {
     let space = kit.a_space("s").await;
     let before = space.settings.env.clone();
-    let settings = SpaceSettings { env: env(&[("S", "2")]), task_retention_count: 5, log_cap: None };
+    let settings = settings(&[("S", "2")], 5);
     let change = space.update(settings, kit.now()).unwrap();
     kit.store.space_update(&change).await.unwrap();
     assert_eq!(kit.store.space_get(&change.space.name).await.unwrap(), change.space);
@@ -35,7 +35,7 @@ async fn an_update_keeps_the_environments_before_it(kit: Kit) {
     assert_eq!(kit.store.space_env(change.space.uid, 2).await.unwrap(), env(&[("S", "2")]));
     assert!(matches!(kit.store.space_env(change.space.uid, 3).await, Err(StoreError::NotFound(_))));
     // Settings alone make no revision of the environment.
-    let settings = SpaceSettings { task_retention_count: 6, ..change.space.settings.clone() };
+    let settings = SpaceSettings { log_cap: None, ..change.space.settings.clone() };
     let change = change.space.update(settings, kit.now()).unwrap();
     kit.store.space_update(&change).await.unwrap();
     assert_eq!(kit.store.space_get(&change.space.name).await.unwrap().env_revision, 2);
@@ -43,8 +43,8 @@ async fn an_update_keeps_the_environments_before_it(kit: Kit) {
 
 async fn a_stale_update_is_a_conflict(kit: Kit) {
     let space = kit.a_space("s").await;
-    let with = |count| SpaceSettings { task_retention_count: count, ..space.settings.clone() };
-    let (first, second) = (space.clone().update(with(1), kit.now()), space.clone().update(with(2), kit.now()));
+    let with = |cap| SpaceSettings { log_cap: Some(cap), ..space.settings.clone() };
+    let (first, second) = (space.clone().update(with(5000), kit.now()), space.clone().update(with(6000), kit.now()));
     kit.store.space_update(&first.unwrap()).await.unwrap();
     let late = kit.store.space_update(&second.unwrap()).await.unwrap_err();
     assert!(matches!(late, StoreError::Conflict(name) if name == "spaces/s"));

@@ -36,7 +36,7 @@ const CRONS: [(&str, &str); 8] = [
 /// Three Apps, and Jobs of each policy with one schedule or two, some of which give up on ticks that are late.
 pub async fn prepare(store: &Store) {
     let at = store.now().await.unwrap();
-    let settings = SpaceSettings::parse(Env::default(), 0, 0).unwrap();
+    let settings = SpaceSettings::default();
     let space = Space::create(SpaceUid(Uuid::from_u128(1)), space_name(), settings, at);
     store.space_create(&space).await.unwrap();
     let mut apps = Vec::new();

@@ -1,17 +1,14 @@
 //! Spaces: what a team's Apps share.
 
+mod settings;
+
 use jiff::Timestamp;
 
-use crate::env::Env;
 use crate::event::{Event, EventData, Fact, Subject};
-use crate::invalid::{Check, Invalid};
 use crate::name::SpaceName;
 use crate::uid::SpaceUid;
 
-/// How many Tasks each App of a Space keeps, unless the Space says otherwise.
-pub const RETENTION_DEFAULT: u32 = 500;
-const RETENTION_MAX: u32 = 100_000;
-const LOG_CAP_MIN: u64 = 4 * 1024;
+pub use settings::{Quota, ResourceRules, Retention, SpaceSettings, log_cap};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Space {
@@ -23,41 +20,6 @@ pub struct Space {
     pub version: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpaceSettings {
-    pub env: Env,
-    pub task_retention_count: u32,
-    /// Most bytes kept of one attempt's log; none: all of them.
-    pub log_cap: Option<u64>,
-}
-
-impl SpaceSettings {
-    /// Zero means the default, as a request that leaves the field out says it.
-    pub fn parse(env: Env, task_retention_count: i64, log_cap_bytes: i64) -> Result<Self, Invalid> {
-        let mut check = Check::new();
-        let retention = match u32::try_from(task_retention_count) {
-            Ok(0) => RETENTION_DEFAULT,
-            Ok(count) if count <= RETENTION_MAX => count,
-            _ => {
-                check.refuse(
-                    "space.task_retention_count",
-                    format!("must be between 1 and {RETENTION_MAX}, or 0 for {RETENTION_DEFAULT}"),
-                );
-                0
-            }
-        };
-        let log_cap = match u64::try_from(log_cap_bytes) {
-            Ok(0) => None,
-            Ok(bytes) if bytes >= LOG_CAP_MIN => Some(bytes),
-            _ => {
-                check.refuse("space.log_cap_bytes", format!("must be at least {LOG_CAP_MIN}, or 0 for no cap"));
-                None
-            }
-        };
-        check.finish_with(Some(Self { env, task_retention_count: retention, log_cap }))
-    }
 }
 
 /// A Space as it is to be, with the event that says so.

@@ -11,7 +11,7 @@ impl MigrationTrait for Migration {
         let statements = [
             "CREATE TABLE secret_keys (id text NOT NULL PRIMARY KEY, created_at bigint NOT NULL)",
             // The binary before would take a sealed environment for an empty one: it is not served any more.
-            "UPDATE meta SET schema_version = 4, oldest_served = 4 WHERE id = 1",
+            "UPDATE meta SET schema_version = 5, oldest_served = 5 WHERE id = 1",
         ];
         for statement in statements {
             manager.get_connection().execute_unprepared(statement).await?;
