@@ -22,6 +22,9 @@ pub enum StoreError {
     /// The idempotency key belongs to another request.
     #[error("the request id was used before, for another request")]
     KeyReused,
+    /// What lies between there and now is not all kept any more.
+    #[error("the feed no longer goes back that far")]
+    Trimmed,
     /// The caller holds it no longer: nothing was changed, and nothing it says will be.
     #[error("held by another session, or by none")]
     Fenced,

@@ -3,8 +3,7 @@
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use taskplane_domain::job::{JobChange, JobWrite, ScheduleChange};
-use taskplane_domain::name::AppName;
-use taskplane_domain::uid::AppUid;
+use taskplane_domain::task::Task;
 
 use crate::error::{Fault, StoreError};
 use crate::row::{app, job_run, schedule, task};
@@ -14,36 +13,34 @@ use crate::{event, sql, task as tasks};
 /// Rows of one statement: engines bound how many values it may have.
 const ROWS: usize = 400;
 
-/// How many Tasks a change makes, and of which App as it was.
+/// How many Tasks a change makes, all on the same App and environment: those of the first one.
 pub(crate) struct Births {
     pub(crate) count: usize,
-    app: Option<(AppUid, u32, AppName)>,
+    first: Option<Task>,
 }
 
 impl Births {
     pub(crate) fn of(change: &JobChange) -> Self {
         // Numbers play no part in what is looked at here.
         let born = change.clone().numbered(1).births;
-        let app = born.first().map(|born| {
-            let task = born.task();
-            (task.app_uid, task.app_revision, task.name.app_name())
-        });
-        Self { count: born.len(), app }
+        Self { count: born.len(), first: born.first().map(|born| born.task().clone()) }
     }
 }
 
 /// Takes the App's next numbers, if it has the revision that the Tasks were made from.
 pub(crate) async fn next_ids(txn: &Txn, births: &Births) -> Result<u64, Fault> {
     const TEXT: &str = "UPDATE apps SET next_task_id = next_task_id + $3 WHERE uid = $1 AND revision = $2 \
+         AND EXISTS (SELECT 1 FROM space_envs WHERE space_uid = $4 AND revision = $5) \
          RETURNING next_task_id - $3 AS value";
-    let Some((uid, revision, name)) = &births.app else { return Ok(0) };
+    let Some(asked) = &births.first else { return Ok(0) };
     let count = i64::try_from(births.count).unwrap_or(i64::MAX);
-    let values = [uid.0.into(), i64::from(*revision).into(), count.into()];
+    let (app, env) = (i64::from(asked.app_revision), i64::from(asked.space_env_revision));
+    let values = [asked.app_uid.0.into(), app.into(), count.into(), asked.space_uid.0.into(), env.into()];
     if let Some(id) = sql::number(&txn.db, TEXT, values).await? {
         return Ok(id.unsigned_abs());
     }
-    let there = app::Entity::find_by_id(uid.0).count(&txn.db).await? > 0;
-    let name = name.to_string();
+    let there = app::Entity::find_by_id(asked.app_uid.0).count(&txn.db).await? > 0;
+    let name = asked.name.app_name().to_string();
     Err(if there { StoreError::Conflict(name) } else { StoreError::NotFound(name) }.into())
 }
 

@@ -1,4 +1,4 @@
-//! The ledger of Jobs' runs, read back; and trimmed once its Job is long gone.
+//! The ledger of Jobs' runs, read back; and trimmed.
 
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
@@ -40,12 +40,15 @@ impl Store {
         rows.into_iter().map(|row| Ok(row.try_into()?)).collect()
     }
 
-    /// Removes up to `limit` entries from before `before` of Jobs that are gone. Says how many.
+    /// Removes up to `limit` entries from before `before`. Says how many. What keeps a tick from being repeated stays as long
+    /// as its schedule: its newest entry, and whatever its mark has not passed.
     pub async fn ledger_trim(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
         self.write("ledger_trim", move |txn| {
             Box::pin(async move {
                 let text = "DELETE FROM job_runs WHERE (job_uid, id) IN (SELECT r.job_uid, r.id FROM job_runs r \
-                         WHERE r.created_at < $1 AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.uid = r.job_uid) \
+                         WHERE r.created_at < $1 AND NOT EXISTS (SELECT 1 FROM schedules s WHERE s.uid = r.schedule_uid \
+                         AND (r.tick_at >= s.mark OR NOT EXISTS (SELECT 1 FROM job_runs newer \
+                         WHERE newer.schedule_uid = r.schedule_uid AND newer.tick_at > r.tick_at))) \
                          ORDER BY r.created_at LIMIT $2)";
                 let done =
                     sql::execute(&txn.db, text, [before.as_microsecond().into(), i64::from(limit).into()]).await?;

@@ -16,9 +16,6 @@ use crate::row::session;
 use crate::txn::Txn;
 use crate::{settle, sql};
 
-/// How long a session that ended is remembered, for a late caller to be told what it was.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
-
 /// A session that is to be.
 #[derive(Debug, Clone)]
 pub struct NewSession {
@@ -96,6 +93,20 @@ impl Store {
         rows.into_iter().map(|row| Ok(row.try_into()?)).collect()
     }
 
+    /// Forgets up to `limit` sessions that ended before `before` and hold nothing any more. Says how many.
+    pub async fn sessions_trim(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        self.write("sessions_trim", move |txn| {
+            Box::pin(async move {
+                let text = "DELETE FROM sessions WHERE uid IN (SELECT s.uid FROM sessions s WHERE s.closed_at < $1 \
+                         AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.session_uid = s.uid) LIMIT $2)";
+                let done =
+                    sql::execute(&txn.db, text, [before.as_microsecond().into(), i64::from(limit).into()]).await?;
+                Ok(u32::try_from(done).unwrap_or(u32::MAX))
+            })
+        })
+        .await
+    }
+
     /// An open session. `Fenced`: it was ended.
     pub async fn session_get(&self, uid: SessionUid) -> Result<Session, StoreError> {
         match self.read(session::Entity::find_by_id(uid.0).one(self.db())).await? {
@@ -141,8 +152,5 @@ where
     let inserted = session::Entity::insert(row).exec_without_returning(&txn.db).await;
     inserted.map_err(|error| Fault::taken(error, format_args!("session {uid}")))?;
     settle::settle_earlier(txn, &session, settle).await?;
-    let text = "DELETE FROM sessions WHERE executor = $1 AND closed_at < $2";
-    let long_ago = now.checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN).as_microsecond();
-    sql::execute(&txn.db, text, [executor.into(), long_ago.into()]).await?;
     Ok(session)
 }

@@ -85,10 +85,12 @@ fn active(space: &Space) -> space::ActiveModel {
 
 /// Settings may change without the environment; then its revision is there already.
 async fn keep_env(txn: &Txn, space: &Space) -> Result<(), Fault> {
-    const TEXT: &str = "INSERT INTO space_envs (space_uid, revision, env) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    const TEXT: &str = "INSERT INTO space_envs (space_uid, revision, env, created_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT DO NOTHING";
     let key = (space.uid.0, i64::from(space.env_revision));
     let env = space_env::sealed(key, &space.settings.env, &txn.secrets);
-    let values = [key.0.into(), key.1.into(), env.into()];
+    let now = txn.now().await?.as_microsecond();
+    let values = [key.0.into(), key.1.into(), env.into(), now.into()];
     sql::execute(&txn.db, TEXT, values).await?;
     Ok(())
 }

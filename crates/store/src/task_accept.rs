@@ -85,8 +85,9 @@ pub(crate) async fn accepted_before(
 /// one that comes to nothing is given again.
 async fn next_id(txn: &Txn, asked: &Task) -> Result<u64, Fault> {
     const TEXT: &str = "UPDATE apps SET next_task_id = next_task_id + 1 WHERE uid = $1 AND revision = $2 \
-         RETURNING next_task_id - 1 AS value";
-    let values = [asked.app_uid.0.into(), i64::from(asked.app_revision).into()];
+         AND EXISTS (SELECT 1 FROM space_envs WHERE space_uid = $3 AND revision = $4) RETURNING next_task_id - 1 AS value";
+    let (app, env) = (i64::from(asked.app_revision), i64::from(asked.space_env_revision));
+    let values = [asked.app_uid.0.into(), app.into(), asked.space_uid.0.into(), env.into()];
     if let Some(id) = sql::number(&txn.db, TEXT, values).await? {
         return Ok(id.unsigned_abs());
     }

@@ -60,6 +60,7 @@ fn from_store(error: StoreError, text: String) -> Status {
         StoreError::NotFound(_) => details::error(Code::NotFound, "NOT_FOUND", text),
         StoreError::AlreadyExists(_) => details::error(Code::AlreadyExists, "ALREADY_EXISTS", text),
         StoreError::Conflict(_) => details::retry_later(Code::Aborted, "CONFLICT", text, Duration::from_millis(50)),
+        StoreError::Trimmed => details::error(Code::OutOfRange, "RESUME_TOKEN_TOO_OLD", text),
         StoreError::InUse { .. } => details::error(Code::FailedPrecondition, "IN_USE", text),
         StoreError::KeyReused => details::error(Code::FailedPrecondition, "REQUEST_ID_REUSED", text),
         StoreError::Fenced => details::error(Code::FailedPrecondition, "SESSION_OVER", text),

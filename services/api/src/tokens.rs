@@ -7,6 +7,7 @@ use taskplane_domain::Invalid;
 use taskplane_proto::details;
 use taskplane_proto::token::{Keyring, TokenError};
 use taskplane_runtime::Clock;
+use taskplane_store::FeedMark;
 use tonic::{Code, Status};
 
 const PAGE_LIFETIME: Duration = Duration::from_secs(3600);
@@ -41,20 +42,22 @@ impl Tokens {
         String::from_utf8(position).map(Some).map_err(|_| refused(TokenError::Foreign))
     }
 
-    /// Continues a watch after a position of the feed; good as long as the feed goes back that far.
-    pub fn resume(&self, question: &str, position: u64) -> String {
-        self.keys.seal(question, &position.to_be_bytes(), None)
+    /// Continues a watch behind a mark of the feed; good as long as the feed goes back that far.
+    pub fn resume(&self, question: &str, FeedMark { position, trimmed }: FeedMark) -> String {
+        self.keys.seal(question, &[position.to_be_bytes(), trimmed.to_be_bytes()].concat(), None)
     }
 
     /// Where to go on. A token of another question is refused like one that nobody made.
-    pub fn open_resume(&self, question: &str, token: &str) -> Result<Option<u64>, Status> {
+    pub fn open_resume(&self, question: &str, token: &str) -> Result<Option<FeedMark>, Status> {
         if token.is_empty() {
             return Ok(None);
         }
         let refused = |error: TokenError| details::invalid(&Invalid::one("resume_token", error.to_string()));
         let bytes = self.keys.open(question, token, self.clock.now()).map_err(refused)?;
-        let position = bytes.try_into().map_err(|_| refused(TokenError::Foreign))?;
-        Ok(Some(u64::from_be_bytes(position)))
+        // The trimmed part is missing in a token from before there was any.
+        let (position, trimmed) = bytes.split_first_chunk().ok_or_else(|| refused(TokenError::Foreign))?;
+        let trimmed = trimmed.try_into().map(u64::from_be_bytes).unwrap_or_default();
+        Ok(Some(FeedMark { position: u64::from_be_bytes(*position), trimmed }))
     }
 }
 

@@ -10,7 +10,7 @@ use taskplane_domain::event::Event;
 use taskplane_proto::convert::{task_to_pb, watched_to_pb};
 use taskplane_proto::details;
 use taskplane_proto::v1 as pb;
-use taskplane_store::{FeedQuery, TaskMark, TaskQuery};
+use taskplane_store::{FeedMark, FeedQuery, StoreError, TaskMark, TaskQuery};
 use tonic::{Code, Status};
 
 use crate::Api;
@@ -36,12 +36,12 @@ impl Api {
         let question = format!("{}/watch-tasks/{parent}", self.principal());
         let resumed = self.tokens.open_resume(&question, &resume_token)?;
         self.exists(&scope).await?;
-        let start = self.start(resumed).await?;
+        let start = self.start(&scope, resumed).await?;
         let existing =
             resumed.is_none().then(|| self.clone().existing(scope.clone(), self.tokens.resume(&question, start)));
         let changes = self.clone().feed(scope, true, start).filter_map(move |change| {
-            let change = change.map(|(position, event)| {
-                let resume_token = self.tokens.resume(&question, position);
+            let change = change.map(|(mark, event)| {
+                let resume_token = self.tokens.resume(&question, mark);
                 watched_to_pb(&event).map(|response| pb::WatchTasksResponse { resume_token, ..response })
             });
             std::future::ready(change.transpose())
@@ -82,13 +82,16 @@ impl Api {
     }
 
     /// Where a watch begins: behind its token, or now.
-    pub(crate) async fn start(&self, resumed: Option<u64>) -> Result<u64, Status> {
+    pub(crate) async fn start(&self, scope: &Scope, resumed: Option<FeedMark>) -> Result<FeedMark, Status> {
         let head = self.platform.store.feed_head().await.map_err(ApiError::from)?;
         match resumed {
             // A position that was not given yet: the database went back in time, or the token comes from another one.
-            Some(position) if position > head => Err(too_old()),
-            Some(position) => Ok(position),
-            None => Ok(head),
+            Some(mark) if mark.position > head => Err(too_old()),
+            Some(mark) => {
+                self.platform.store.feed_reaches(&scope.space, mark).await.map_err(trimmed)?;
+                Ok(mark)
+            }
+            None => Ok(FeedMark::behind(head)),
         }
     }
 
@@ -97,19 +100,19 @@ impl Api {
         self,
         scope: Scope,
         tasks_only: bool,
-        mut after: u64,
-    ) -> BoxStream<'static, Result<(u64, Event), Status>> {
+        mut after: FeedMark,
+    ) -> BoxStream<'static, Result<(FeedMark, Event), Status>> {
         try_stream! {
             let Scope { space, app, task } = scope;
             let stop = self.platform.lifecycle.soft().clone();
             let mut rings = self.platform.feed.listen(Topic::of(space.clone(), app.clone()));
             let query = FeedQuery { space, app, task_id: task, tasks_only };
             loop {
-                let events = self.platform.store.feed_read(&query, after, BATCH).await.map_err(ApiError::from)?;
+                let events = self.platform.store.feed_read(&query, after, BATCH).await.map_err(trimmed)?;
                 let more = events.len() as u64 == u64::from(BATCH);
-                for (position, event) in events {
-                    after = position;
-                    yield (position, event);
+                for (mark, event) in events {
+                    after = mark;
+                    yield (mark, event);
                 }
                 if more {
                     continue;
@@ -125,6 +128,14 @@ impl Api {
             }
         }
         .boxed()
+    }
+}
+
+/// A reader that is so far behind that it cannot see all of it any more must be told.
+fn trimmed(error: StoreError) -> Status {
+    match error {
+        StoreError::Trimmed => too_old(),
+        error => ApiError::from(error).into(),
     }
 }
 

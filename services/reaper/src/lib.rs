@@ -2,18 +2,29 @@
 //!
 //! One chore, one file, one worker. Each decides in the database, so any number of reapers may run at once.
 
+mod args;
 mod deleted_jobs;
+mod histories;
+mod old_envs;
+mod old_revisions;
 mod old_runs;
+mod old_sessions;
 mod removals;
 
 use taskplane_logs::Objects;
 use taskplane_platform::Platform;
 
+pub use args::ReaperArgs;
+
 /// Runs until the process is asked to stop.
-pub async fn run(platform: Platform, objects: Objects) -> anyhow::Result<()> {
+pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyhow::Result<()> {
     let deletions = deleted_jobs::clear(&platform);
     let removals = removals::clear(&platform, &objects);
     let runs = old_runs::trim(&platform);
-    tokio::join!(deletions, removals, runs);
+    let histories = histories::trim(&platform, args.events_kept());
+    let sessions = old_sessions::trim(&platform);
+    let revisions = old_revisions::trim(&platform);
+    let envs = old_envs::trim(&platform);
+    tokio::join!(deletions, removals, runs, histories, sessions, revisions, envs);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The ledger of Jobs that are gone, trimmed after its time.
+//! The ledger of Jobs' runs, trimmed after its time, whether the Job is gone or not.
 
 use std::time::Duration;
 

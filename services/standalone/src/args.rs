@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use taskplane_api::ApiArgs;
 use taskplane_executor::ExecutorArgs;
+use taskplane_reaper::ReaperArgs;
 use taskplane_runtime::CommonArgs;
 
 /// Taskplane in one process: SQLite, an in-process bus, Tasks as processes of this machine.
@@ -53,6 +54,8 @@ pub struct StandaloneArgs {
     pub api: ApiArgs,
     #[command(flatten)]
     pub executor: ExecutorArgs,
+    #[command(flatten)]
+    pub reaper: ReaperArgs,
     #[command(flatten)]
     pub common: CommonArgs,
 }

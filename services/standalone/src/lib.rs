@@ -71,7 +71,7 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
     let listeners = Listeners { public, internal };
     let cluster: Name = CLUSTER.parse()?;
     control.spawn_vital("scheduler", taskplane_scheduler::run(platform.clone(), cluster));
-    control.spawn_vital("reaper", taskplane_reaper::run(platform.clone(), objects.clone()));
+    control.spawn_vital("reaper", taskplane_reaper::run(platform.clone(), objects.clone(), args.reaper.clone()));
     let api = taskplane_api::run(platform, objects.clone(), keys, routes, listeners, args.api.clone());
     let (opened, ready) = oneshot::channel();
     let live = LiveLogs { address: HERE.to_owned(), incoming: live };

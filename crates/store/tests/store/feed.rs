@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use taskplane_domain::event::Subject;
 use taskplane_domain::task::Task;
-use taskplane_store::FeedQuery;
+use taskplane_store::{FeedMark, FeedQuery};
 use tokio::task::JoinSet;
 
 use crate::kit::{Kit, name};
@@ -84,10 +84,10 @@ async fn a_reader_sees_what_it_asked_for(kit: Kit) {
     let of_app = FeedQuery { app: Some(name("a")), ..all.clone() };
     let of_task = FeedQuery { app: Some(name("a")), task_id: Some(1), ..of_tasks.clone() };
     for (query, expected) in [(&all, 7), (&of_tasks, 4), (&of_app, 4), (&of_task, 2)] {
-        assert_eq!(kit.store.feed_read(query, 0, 100).await.unwrap().len(), expected, "{query:?}");
+        assert_eq!(kit.store.feed_read(query, FeedMark::START, 100).await.unwrap().len(), expected, "{query:?}");
     }
-    let events = kit.store.feed_read(&of_task, 0, 100).await.unwrap();
+    let events = kit.store.feed_read(&of_task, FeedMark::START, 100).await.unwrap();
     assert!(events.iter().all(|(_, event)| event.subject == Subject::Task(task.name.clone())));
     assert_eq!(kit.store.feed_read(&of_task, events[0].0, 100).await.unwrap(), events[1..]);
-    assert_eq!(kit.store.feed_read(&all, 0, 2).await.unwrap().len(), 2);
+    assert_eq!(kit.store.feed_read(&all, FeedMark::START, 2).await.unwrap().len(), 2);
 }

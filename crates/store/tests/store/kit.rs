@@ -17,7 +17,7 @@ use taskplane_domain::session::{LEASE, Session};
 use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings};
 use taskplane_domain::task::{Birth, Exit, Override, RetryPolicy, RunTask, Task, Transition};
 use taskplane_domain::uid::{AppUid, RunUid, SessionUid, SpaceUid, TaskUid};
-use taskplane_store::{DatabaseClock, FeedQuery, Keyring, NewSession, Store, StoreOptions};
+use taskplane_store::{DatabaseClock, FeedMark, FeedQuery, Keyring, NewSession, Store, StoreOptions};
 use taskplane_testkit::postgres::Postgres;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -222,7 +222,8 @@ impl Kit {
     pub async fn events(&self, space: &str) -> Vec<(u64, Event)> {
         while self.store.feed_assign(1000).await.unwrap() > 0 {}
         let query = FeedQuery { space: name(space), app: None, task_id: None, tasks_only: false };
-        self.store.feed_read(&query, 0, 100_000).await.unwrap()
+        let events = self.store.feed_read(&query, FeedMark::START, 100_000).await.unwrap();
+        events.into_iter().map(|(mark, event)| (mark.position, event)).collect()
     }
 
     /// Behind the store's back.

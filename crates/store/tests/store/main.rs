@@ -38,5 +38,6 @@ mod session;
 mod space;
 mod task;
 mod ticks;
+mod trimming;
 mod work;
 mod zones;

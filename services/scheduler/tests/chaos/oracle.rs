@@ -8,7 +8,7 @@ use taskplane_domain::event::Kind;
 use taskplane_domain::job::{JobRun, RunOutcome, Schedule};
 use taskplane_domain::task::Task;
 use taskplane_domain::uid::{ScheduleUid, TaskUid};
-use taskplane_store::{FeedQuery, JobView, Store, TaskQuery};
+use taskplane_store::{FeedMark, FeedQuery, JobView, Store, TaskQuery};
 use uuid::Uuid;
 
 use crate::scene::{APPS, SPACE, name, space_name};
@@ -120,7 +120,7 @@ async fn events_have_no_gap(store: &Store, views: &[JobView], tasks: &[Task]) {
     let query = FeedQuery { space: name(SPACE), app: None, task_id: None, tasks_only: false };
     let mut told: BTreeMap<(&str, Uuid), u64> = BTreeMap::new();
     let mut last = 0;
-    for (position, event) in store.feed_read(&query, 0, ALL).await.unwrap() {
+    for (FeedMark { position, .. }, event) in store.feed_read(&query, FeedMark::START, ALL).await.unwrap() {
         assert!(position > last, "position {position} comes behind {last}");
         last = position;
         let sequence = told.entry((event.fact.kind().as_str(), event.uid)).or_default();
