@@ -12,6 +12,7 @@ pub mod label;
 pub mod log;
 pub mod name;
 pub mod quantity;
+pub mod retention;
 pub mod run;
 pub mod schedule;
 pub mod session;

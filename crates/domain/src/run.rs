@@ -105,3 +105,13 @@ pub enum Observed {
         message: String,
     },
 }
+
+/// What an executor has to say of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    Seen(Observed),
+    /// Nothing of it is left where it ran, and its log is archived.
+    Removed {
+        run: RunUid,
+    },
+}

@@ -12,7 +12,7 @@ use crate::connect::Store;
 use crate::error::{Fault, StoreError};
 use crate::row::{Row, attempt, big, session, task};
 use crate::txn::Txn;
-use crate::{event, sql};
+use crate::{event, left, sql};
 
 #[derive(FromQueryResult)]
 struct OwnerRow {
@@ -97,6 +97,7 @@ pub(crate) async fn change(txn: &Txn, step: &Transition, holder: Option<(Session
         .filter(task::Column::State.eq(from.as_str()));
     if let Some((session, fence)) = holder {
         update = update.filter(task::Column::SessionUid.eq(session.0)).filter(task::Column::Fence.eq(big(fence.0)));
+        update = left::noted(update, step, session);
     }
     if update.exec(&txn.db).await?.rows_affected != 1 {
         return Ok(false);

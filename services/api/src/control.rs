@@ -1,7 +1,7 @@
 //! ExecutorControl: the internal port, for executors alone.
 
 use taskplane_domain::invalid::Invalid;
-use taskplane_domain::run::{Observed, RunKey};
+use taskplane_domain::run::{Observed, Report, RunKey};
 use taskplane_domain::session::{HEARTBEAT, LEASE};
 use taskplane_domain::task::{StateKind, Task};
 use taskplane_domain::uid::{Fence, SessionUid};
@@ -65,13 +65,7 @@ impl ExecutorControl for Api {
         if reports.len() > REPORTS_MAX {
             return Err(ApiError::from(Invalid::one("reports", format!("must be at most {REPORTS_MAX}"))).into());
         }
-        let mut results = Vec::with_capacity(reports.len());
-        for report in reports {
-            let (key, fence, seen) =
-                report_from_pb(report).map_err(|error| ApiError::from(Invalid::one("reports", error.to_string())))?;
-            let outcome = self.report(session, key, fence, seen).await?;
-            results.push(pb::ReportResult { outcome: outcome as i32 });
-        }
+        let results = self.reports(session, reports).await.map_err(over)?;
         self.platform.feed.ring();
         Ok(Response::new(pb::ReportRunsResponse { results }))
     }
@@ -86,6 +80,29 @@ fn over(error: ApiError) -> ApiError {
 }
 
 impl Api {
+    /// Takes reports in, one after the other; what is gone is written down together.
+    async fn reports(
+        &self,
+        session: SessionUid,
+        reports: Vec<pb::RunReport>,
+    ) -> Result<Vec<pb::ReportResult>, ApiError> {
+        let (mut results, mut removed) = (Vec::with_capacity(reports.len()), Vec::new());
+        for report in reports {
+            let (key, fence, report) =
+                report_from_pb(report).map_err(|error| Invalid::one("reports", error.to_string()))?;
+            let outcome = match report {
+                Report::Seen(seen) => self.report(session, key, fence, seen).await?,
+                Report::Removed { run } => {
+                    removed.push((key.task, run));
+                    pb::ReportOutcome::Accepted
+                }
+            };
+            results.push(pb::ReportResult { outcome: outcome as i32 });
+        }
+        self.platform.store.runs_removed(session, &removed).await?;
+        Ok(results)
+    }
+
     /// Takes one report in. Repeats are fine: the row decides, and says how the executor is to go on.
     async fn report(
         &self,

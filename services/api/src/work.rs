@@ -12,7 +12,7 @@ use taskplane_domain::task::TaskState;
 use taskplane_domain::uid::{SessionUid, TaskUid};
 use taskplane_proto::convert::duration_to_pb;
 use taskplane_proto::internal::v1 as pb;
-use taskplane_store::{Held, StoreError};
+use taskplane_store::{Held, LeftRun, StoreError};
 use tokio::time::Instant;
 
 use crate::Api;
@@ -25,6 +25,8 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const PERIOD: Duration = Duration::from_secs(10);
 /// Most runs handed out in one reply.
 const BATCH: u32 = 64;
+/// Most removals asked for in one reply.
+const REMOVALS: u32 = 256;
 /// Bytes of one reply; the rest follows in the next one.
 const REPLY: usize = 2 << 20;
 
@@ -89,7 +91,8 @@ impl Api {
         in_hand: &InHand,
     ) -> Result<Vec<pb::WorkItem>, ApiError> {
         let store = &self.platform.store;
-        let before = self.items(store.work_held(session).await?, in_hand).await?;
+        let mut before = self.items(store.work_held(session).await?, in_hand).await?;
+        before.extend(self.removals(session, in_hand).await?);
         // Runs of an earlier reply that was lost come first, and count.
         let launches = before.iter().filter(|item| matches!(item.work, Some(pb::work_item::Work::Launch(_)))).count();
         let room = capacity.saturating_sub(u32::try_from(launches).unwrap_or(u32::MAX));
@@ -97,6 +100,19 @@ impl Api {
             return Ok(before);
         }
         self.items(store.work_held(session).await?, in_hand).await
+    }
+
+    /// Runs of Tasks that are to be removed, less those that the caller is at.
+    async fn removals(&self, session: SessionUid, in_hand: &InHand) -> Result<Vec<pb::WorkItem>, ApiError> {
+        let most = REMOVALS.saturating_add(u32::try_from(in_hand.len()).unwrap_or(u32::MAX));
+        let left = self.platform.store.work_removals(session, most).await?;
+        let item = |LeftRun { key, run, fence }: LeftRun| pb::WorkItem {
+            task_uid: key.task.to_string(),
+            attempt: key.attempt,
+            fence: fence.0,
+            work: Some(pb::work_item::Work::Remove(pb::RemoveRun { run_uid: run.0 })),
+        };
+        Ok(left.into_iter().filter(|left| !in_hand.contains_key(&left.key)).map(item).collect())
     }
 
     async fn items(&self, rows: Vec<Held>, in_hand: &InHand) -> Result<Vec<pb::WorkItem>, ApiError> {

@@ -34,6 +34,7 @@ impl Executor {
                         cancelling: run.cancelling().is_some(),
                         grace: run.cancelling().flatten().map(duration_to_pb),
                     })
+                    .chain(self.registry.leaving().into_iter().map(leaving))
                     .collect(),
                 wait: Some(duration_to_pb(WAIT)),
             };
@@ -79,6 +80,13 @@ impl Executor {
                 Some(run) => run.cancel(grace.and_then(|grace| Duration::try_from(grace).ok())),
                 None => self.platform.lifecycle.spawn("run", self.clone().disown(key, fence, RunUid(run_uid))),
             },
+            pb::work_item::Work::Remove(pb::RemoveRun { run_uid }) => {
+                // One that is in hand goes by itself, when its log is archived.
+                if self.registry.find(&key).is_none() && self.registry.leave(key) {
+                    let gone = self.clone().see_off(key, fence, RunUid(run_uid));
+                    self.platform.lifecycle.spawn("removal", gone);
+                }
+            }
         }
     }
 
@@ -105,4 +113,9 @@ impl Executor {
             }
         }
     }
+}
+
+fn leaving(key: RunKey) -> pb::Held {
+    let RunKey { task, attempt } = key;
+    pb::Held { task_uid: task.to_string(), attempt, cancelling: false, grace: None }
 }

@@ -1,6 +1,6 @@
 //! The runs in hand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ impl Run {
 #[derive(Default)]
 pub(crate) struct Registry {
     runs: Mutex<HashMap<RunKey, Arc<Run>>>,
+    /// Over and told, but not yet archived, removed and told so.
+    leaving: Mutex<HashSet<RunKey>>,
     /// Rings when a run is forgotten.
     freed: Notify,
 }
@@ -51,6 +53,19 @@ impl Registry {
         let run = Arc::new(run);
         runs.insert(key, Arc::clone(&run));
         Some(run)
+    }
+
+    /// From now on somebody sees to it that nothing is left of it. False: somebody does already.
+    pub fn leave(&self, key: RunKey) -> bool {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(key)
+    }
+
+    pub fn left(&self, key: &RunKey) {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    pub fn leaving(&self) -> Vec<RunKey> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     pub fn forget(&self, key: &RunKey) {

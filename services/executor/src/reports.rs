@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use taskplane_domain::run::{Observed, RunKey};
-use taskplane_domain::uid::Fence;
+use taskplane_domain::run::{self, Observed, RunKey};
+use taskplane_domain::uid::{Fence, RunUid};
 use taskplane_proto::convert::report_to_pb;
 use taskplane_proto::internal::v1 as pb;
 use taskplane_runtime::worker::jittered;
@@ -45,8 +45,17 @@ impl Reports {
 
     /// Tells the api, however long that takes. A run has at most one report under way.
     pub async fn tell(&self, key: RunKey, fence: Fence, seen: Observed) -> Answer {
+        self.report(report_to_pb(key, fence, run::Report::Seen(seen))).await
+    }
+
+    /// Tells the api that nothing is left of a run.
+    pub async fn removed(&self, key: RunKey, fence: Fence, run: RunUid) {
+        self.report(report_to_pb(key, fence, run::Report::Removed { run })).await;
+    }
+
+    async fn report(&self, report: pb::RunReport) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let report = Report { report: report_to_pb(key, fence, seen), answer };
+        let report = Report { report, answer };
         if self.0.send(report).await.is_err() {
             return Answer::Fenced;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use taskplane_backend::{BackendError, Made, Observation, Recovered};
 use taskplane_domain::run::{Fate, Observed, RunEnd, RunKey, RunSpec};
 use taskplane_domain::task::Reason;
-use taskplane_domain::uid::{RunUid, SpaceUid};
+use taskplane_domain::uid::{Fence, RunUid, SpaceUid};
 use taskplane_logs::LogKey;
 use taskplane_proto::convert::launch_from_pb;
 use taskplane_proto::internal::v1 as pb;
@@ -21,6 +21,8 @@ use crate::reports::Answer;
 const PERIOD: Duration = Duration::from_secs(15);
 const TRIES: u32 = 5;
 const RETRY: Duration = Duration::from_millis(200);
+/// Before another try to remove what could not be removed.
+const REMOVAL: Duration = Duration::from_secs(5);
 /// How long the end of a run is held back for its log to be complete. The log goes on beyond that; the end does not wait.
 const SEALING: Duration = Duration::from_secs(5);
 
@@ -67,10 +69,28 @@ impl Executor {
         // An error: the shipper is gone, and so is what was to be waited for.
         let _ = tokio::time::timeout(SEALING, sealed.wait_for(|sealed| *sealed)).await;
         fail::fail_point!("executor::before_over");
-        self.reports.tell(run.key, run.fence, Observed::Over { run: uid, fate }).await;
+        self.reports.tell(run.key, run.fence, Observed::Over { run: uid.clone(), fate }).await;
         fail::fail_point!("executor::after_over");
         shipped.await;
-        self.remove(run.key).await;
+        if self.registry.leave(run.key) {
+            // Its place need not wait for this.
+            self.platform.lifecycle.spawn("removal", self.clone().see_off(run.key, run.fence, uid));
+        }
+    }
+
+    /// Forgets a run whose log is archived, and tells that nothing of it is left; also when there was nothing.
+    pub(crate) async fn see_off(self, key: RunKey, fence: Fence, run: RunUid) {
+        while let Err(error) = self.platform.backend.remove(&key).await {
+            tracing::warn!(%error, "a run could not be removed, trying again");
+            tokio::select! {
+                () = self.platform.lifecycle.hard().cancelled() => return,
+                () = tokio::time::sleep(jittered(REMOVAL)) => {}
+            }
+        }
+        fail::fail_point!("executor::before_removed");
+        self.reports.removed(key, fence, run).await;
+        fail::fail_point!("executor::after_removed");
+        self.registry.left(&key);
     }
 
     /// Makes the run; a backend that is out of order for a moment is asked again.
@@ -203,18 +223,22 @@ impl Executor {
         }
     }
 
-    /// What earlier incarnations left: told with the session's opening, now archived and forgotten.
+    /// What earlier incarnations left: told with the session's opening, now archived and forgotten. Their reports need no
+    /// fence.
     pub(crate) async fn settle(&self, recovered: Vec<Recovered>) {
-        for Recovered { key, run: _, space, log_cap, fate } in recovered {
+        for Recovered { key, run, space, log_cap, fate } in recovered {
             if fate == Fate::NeverStarted {
                 // The same attempt may come again at once, and must not find this one.
                 self.remove(key).await;
+                let reports = self.reports.clone();
+                self.platform.lifecycle.spawn("removal", async move { reports.removed(key, Fence(0), run).await });
             } else {
+                self.registry.leave(key);
                 let executor = self.clone();
                 self.platform.lifecycle.spawn("log", async move {
                     let log = LogKey { space, task: key.task, attempt: key.attempt };
                     executor.archive(key, log, log_cap).await;
-                    executor.remove(key).await;
+                    executor.see_off(key, Fence(0), run).await;
                 });
             }
         }

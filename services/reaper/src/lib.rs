@@ -9,6 +9,7 @@ mod old_envs;
 mod old_revisions;
 mod old_runs;
 mod old_sessions;
+mod purge;
 mod removals;
 
 use taskplane_logs::Objects;
@@ -25,6 +26,8 @@ pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyh
     let sessions = old_sessions::trim(&platform);
     let revisions = old_revisions::trim(&platform);
     let envs = old_envs::trim(&platform);
-    tokio::join!(deletions, removals, runs, histories, sessions, revisions, envs);
+    let purge_bell = purge::bell(&platform);
+    let purge = purge::purge(&platform, &purge_bell);
+    tokio::join!(deletions, removals, runs, histories, sessions, revisions, envs, purge);
     Ok(())
 }

@@ -110,6 +110,7 @@ impl Task {
             cluster,
             version: 1,
             created_at: at,
+            remove_since: None,
             trace,
         };
         Ok(Birth { task })

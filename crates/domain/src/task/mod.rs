@@ -59,6 +59,8 @@ pub struct Task {
     /// Grows by one with each change, and numbers that change's event.
     pub version: u64,
     pub created_at: Timestamp,
+    /// Since when it is marked to be removed. Only one that is over is, and nothing brings it back.
+    pub remove_since: Option<Timestamp>,
     /// W3C `traceparent` of the call that asked for it.
     pub trace: Option<String>,
 }

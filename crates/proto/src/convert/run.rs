@@ -1,6 +1,6 @@
 //! What executors report.
 
-use taskplane_domain::run::{EndCause, Fate, Observed, RunEnd, RunKey};
+use taskplane_domain::run::{EndCause, Fate, Observed, Report, RunEnd, RunKey};
 use taskplane_domain::task::{Condition, Exit, Reason};
 use taskplane_domain::uid::{Fence, RunUid, TaskUid};
 
@@ -57,19 +57,10 @@ fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
     })
 }
 
-pub fn report_to_pb(key: RunKey, fence: Fence, seen: Observed) -> pb::RunReport {
-    use pb::run_report::Observed as Pb;
-    let (run_uid, observed) = match seen {
-        Observed::Made { run, conditions } => {
-            (run.0, Pb::Made(pb::RunMade { conditions: conditions.iter().map(Into::into).collect() }))
-        }
-        Observed::Started { run, at } => (run.0, Pb::Started(pb::RunStarted { time: Some(timestamp_to_pb(at)) })),
-        Observed::Over { run, fate: Fate::Ended(end) } => (run.0, Pb::Ended(end_to_pb(end))),
-        Observed::Over { run, fate: Fate::Lost { message } } => (run.0, Pb::Lost(pb::RunLost { message })),
-        Observed::Over { run, fate: Fate::NeverStarted } => (run.0, Pb::NeverStarted(pb::NeverStarted {})),
-        Observed::NotMade { reason, message } => {
-            (String::new(), Pb::NotMade(pb::RunNotMade { reason: reason_to_pb(reason), message }))
-        }
+pub fn report_to_pb(key: RunKey, fence: Fence, report: Report) -> pb::RunReport {
+    let (run_uid, observed) = match report {
+        Report::Seen(seen) => seen_to_pb(seen),
+        Report::Removed { run } => (run.0, pb::run_report::Observed::Removed(pb::RunRemoved {})),
     };
     pb::RunReport {
         task_uid: key.task.to_string(),
@@ -80,7 +71,23 @@ pub fn report_to_pb(key: RunKey, fence: Fence, seen: Observed) -> pb::RunReport 
     }
 }
 
-pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Observed), BadReport> {
+fn seen_to_pb(seen: Observed) -> (String, pb::run_report::Observed) {
+    use pb::run_report::Observed as Pb;
+    match seen {
+        Observed::Made { run, conditions } => {
+            (run.0, Pb::Made(pb::RunMade { conditions: conditions.iter().map(Into::into).collect() }))
+        }
+        Observed::Started { run, at } => (run.0, Pb::Started(pb::RunStarted { time: Some(timestamp_to_pb(at)) })),
+        Observed::Over { run, fate: Fate::Ended(end) } => (run.0, Pb::Ended(end_to_pb(end))),
+        Observed::Over { run, fate: Fate::Lost { message } } => (run.0, Pb::Lost(pb::RunLost { message })),
+        Observed::Over { run, fate: Fate::NeverStarted } => (run.0, Pb::NeverStarted(pb::NeverStarted {})),
+        Observed::NotMade { reason, message } => {
+            (String::new(), Pb::NotMade(pb::RunNotMade { reason: reason_to_pb(reason), message }))
+        }
+    }
+}
+
+pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Report), BadReport> {
     use pb::run_report::Observed as Pb;
     let pb::RunReport { task_uid, attempt, fence, run_uid, observed } = report;
     let key = key_from_pb(&task_uid, attempt)?;
@@ -100,8 +107,9 @@ pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Observed)
         Pb::NotMade(pb::RunNotMade { reason, message }) => {
             Observed::NotMade { reason: reason_from_pb(reason).ok_or(BadReport("reason"))?, message }
         }
+        Pb::Removed(pb::RunRemoved {}) => return Ok((key, Fence(fence), Report::Removed { run })),
     };
-    Ok((key, Fence(fence), seen))
+    Ok((key, Fence(fence), Report::Seen(seen)))
 }
 
 fn conditions_from_pb(conditions: Vec<pb::TaskCondition>) -> Result<Vec<Condition>, BadReport> {
@@ -158,10 +166,13 @@ mod tests {
                 fate: Fate::Ended(end(EndCause::Timeout, Exit { code: None, signal: Some(9) })),
             },
             Observed::Over { run: run.clone(), fate: Fate::Lost { message: "gone".into() } },
-            Observed::Over { run, fate: Fate::NeverStarted },
+            Observed::Over { run: run.clone(), fate: Fate::NeverStarted },
             Observed::NotMade { reason: Reason::SourceInvalid, message: "no".into() },
         ] {
-            assert_eq!(report_from_pb(report_to_pb(key, Fence(4), seen.clone())), Ok((key, Fence(4), seen)));
+            let report = Report::Seen(seen);
+            assert_eq!(report_from_pb(report_to_pb(key, Fence(4), report.clone())), Ok((key, Fence(4), report)));
         }
+        let report = Report::Removed { run };
+        assert_eq!(report_from_pb(report_to_pb(key, Fence(4), report.clone())), Ok((key, Fence(4), report)));
     }
 }

@@ -71,6 +71,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         cluster: _,
         version,
         created_at,
+        remove_since,
         trace: _,
     } = task;
     let TaskSpec { command, env, resources, timeout, retry, labels } = spec;
@@ -118,6 +119,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         etag: etag(*version),
         schedule: job.as_ref().and_then(|job| job.schedule.as_ref()).map(ToString::to_string).unwrap_or_default(),
         tick_time: job.as_ref().and_then(|job| job.tick).map(timestamp_to_pb),
+        delete_time: remove_since.map(timestamp_to_pb),
         conditions: conditions.iter().map(Into::into).collect(),
     }
 }

@@ -53,6 +53,14 @@ pub(crate) struct Model {
     pub created_at: i64,
     pub session_uid: Option<Uuid>,
     pub fence: i64,
+    /// Something of the last run may be left with this executor: its own uid and attempt.
+    pub run_left: bool,
+    pub left_run: Option<String>,
+    pub left_attempt: Option<i64>,
+    pub executor: Option<String>,
+    /// Marked to be removed. Only the mark itself touches these two, and it never touches the version.
+    pub remove_since: Option<i64>,
+    pub remove_cause: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -79,6 +87,7 @@ impl From<&Task> for Model {
             cluster,
             version,
             created_at,
+            remove_since,
             trace,
         } = task;
         let StateCells {
@@ -129,6 +138,12 @@ impl From<&Task> for Model {
             created_at: created_at.as_microsecond(),
             session_uid: None,
             fence: 0,
+            run_left: false,
+            left_run: None,
+            left_attempt: None,
+            executor: None,
+            remove_since: remove_since.map(|since| since.as_microsecond()),
+            remove_cause: None,
         }
     }
 }
@@ -225,6 +240,12 @@ impl TryFrom<Model> for Task {
             created_at,
             session_uid: _,
             fence: _,
+            run_left: _,
+            left_run: _,
+            left_attempt: _,
+            executor: _,
+            remove_since,
+            remove_cause: _,
         } = model;
         let job = match (job, job_uid) {
             (None, None) => None,
@@ -272,6 +293,7 @@ impl TryFrom<Model> for Task {
             cluster: row.parsed("cluster", &cluster)?,
             version: row.count("version", version)?,
             created_at: row.time("created_at", created_at)?,
+            remove_since: row.maybe_time("remove_since", remove_since)?,
             trace,
         })
     }

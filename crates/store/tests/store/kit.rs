@@ -226,6 +226,18 @@ impl Kit {
         events.into_iter().map(|(mark, event)| (mark.position, event)).collect()
     }
 
+    /// The bus has heard of everything.
+    pub async fn published(&self) {
+        loop {
+            let heads = self.store.outbox_heads(500).await.unwrap();
+            if heads.is_empty() {
+                return;
+            }
+            let ids: Vec<_> = heads.iter().map(|(id, _)| *id).collect();
+            self.store.outbox_mark(&ids).await.unwrap();
+        }
+    }
+
     /// Behind the store's back.
     pub async fn execute(&self, text: &str) {
         let url = self.url.replace("sqlite:", "sqlite://");
