@@ -45,6 +45,7 @@ fn hostile() -> Vec<(&'static str, String)> {
 async fn as_every_name(target: &Unharmed, text: &str) -> Vec<(&'static str, Result<(), Status>)> {
     let (mut spaces, mut apps) = (target.client.spaces.clone(), target.client.apps.clone());
     let (mut tasks, mut events) = (target.client.tasks.clone(), target.client.events.clone());
+    let mut groups = target.client.security_groups.clone();
     let (space, app) = (format!("spaces/{text}"), format!("spaces/s/apps/{text}"));
     let (far, id) = (format!("spaces/{text}/apps/a/tasks/1"), format!("spaces/s/apps/a/tasks/{text}"));
     let settings = pb::Space { name: space.clone(), ..Default::default() };
@@ -73,6 +74,25 @@ async fn as_every_name(target: &Unharmed, text: &str) -> Vec<(&'static str, Resu
     say!("WatchTasks", tasks.watch_tasks(WatchTasksRequest { parent: app.clone() }));
     say!("StreamLogs", tasks.stream_logs(StreamLogsRequest { name: app.clone() }));
     say!("StreamLogs of a Task", tasks.stream_logs(StreamLogsRequest { name: id.clone() }));
+    let group = format!("spaces/s/securityGroups/{text}");
+    say!("GetSecurityGroup", groups.get_security_group(GetSecurityGroupRequest { name: group.clone() }));
+    say!("ListSecurityGroups", groups.list_security_groups(ListSecurityGroupsRequest { parent: space.clone() }));
+    say!("DeleteSecurityGroup", groups.delete_security_group(DeleteSecurityGroupRequest { name: group.clone() }));
+    say!(
+        "BindSecurityGroup",
+        groups.bind_security_group(BindSecurityGroupRequest { name: group, target: "spaces/s/apps/a" })
+    );
+    say!(
+        "UnbindSecurityGroup",
+        groups.unbind_security_group(UnbindSecurityGroupRequest {
+            name: "spaces/s/securityGroups/g",
+            target: app.clone()
+        })
+    );
+    say!(
+        "CreateSecurityGroup",
+        groups.create_security_group(CreateSecurityGroupRequest { parent: "spaces/s", security_group_id: text })
+    );
     say!("ListEvents", events.list_events(ListEventsRequest { parent: space.clone() }));
     say!("WatchEvents", events.watch_events(WatchEventsRequest { parent: app.clone() }));
     let push = pb::PushAppSpec { app_id: text.into(), ..spec("a", archive_source()) };

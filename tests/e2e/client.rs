@@ -7,6 +7,7 @@ use taskplane_proto::v1::app_service_client::AppServiceClient;
 use taskplane_proto::v1::event_service_client::EventServiceClient;
 use taskplane_proto::v1::job_service_client::JobServiceClient;
 use taskplane_proto::v1::push_app_request::Part;
+use taskplane_proto::v1::security_group_service_client::SecurityGroupServiceClient;
 use taskplane_proto::v1::space_service_client::SpaceServiceClient;
 use taskplane_proto::v1::task_service_client::TaskServiceClient;
 use taskplane_proto::v1::{self as pb, TaskState};
@@ -25,6 +26,7 @@ pub struct Client {
     pub tasks: TaskServiceClient<Channel>,
     pub events: EventServiceClient<Channel>,
     pub jobs: JobServiceClient<Channel>,
+    pub security_groups: SecurityGroupServiceClient<Channel>,
 }
 
 impl Client {
@@ -34,7 +36,8 @@ impl Client {
             apps: AppServiceClient::new(channel.clone()),
             tasks: TaskServiceClient::new(channel.clone()),
             events: EventServiceClient::new(channel.clone()),
-            jobs: JobServiceClient::new(channel),
+            jobs: JobServiceClient::new(channel.clone()),
+            security_groups: SecurityGroupServiceClient::new(channel),
         }
     }
 

@@ -23,6 +23,7 @@ mod raw;
 mod reflection;
 mod schedules;
 mod secrets;
+mod security_groups;
 mod server;
 mod terminal;
 mod unharmed;

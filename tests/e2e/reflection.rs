@@ -35,7 +35,10 @@ async fn a_python_client_works_from_reflection_alone() {
     let services = summary["services"].take();
     let mut services: Vec<&str> = services.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     services.retain(|service| service.starts_with("taskplane."));
-    assert_eq!(services, ["App", "Event", "Job", "Space", "Task"].map(|noun| format!("taskplane.v1.{noun}Service")));
+    assert_eq!(
+        services,
+        ["App", "Event", "Job", "SecurityGroup", "Space", "Task"].map(|noun| format!("taskplane.v1.{noun}Service"))
+    );
     assert!(states.contains(&json!("TASK_STATE_RUNNING")), "{states:?}");
     assert_eq!(
         summary,

@@ -7,6 +7,7 @@ use crate::event::{Event, EventData, Fact, Subject};
 use crate::invalid::{Check, Invalid};
 use crate::name::AppName;
 use crate::quantity::Resources;
+use crate::security_group::Groups;
 use crate::uid::{AppUid, SpaceUid};
 
 /// Longest command.
@@ -31,6 +32,7 @@ pub struct AppSpec {
     pub command: Option<Command>,
     pub env: Env,
     pub resources: Resources,
+    pub security_groups: Groups,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +128,7 @@ impl App {
         let Push { name, source, command, env, replace_env: _, resources } = push;
         let source = source
             .ok_or_else(|| Invalid::one("app.source", "is required on the first push: send an image or an archive"))?;
-        let spec = AppSpec { source, command: command.flatten(), env, resources };
+        let spec = AppSpec { source, command: command.flatten(), env, resources, security_groups: Groups::default() };
         Ok(Self { uid, space_uid, name, revision: 1, spec, version: 1, created_at: at, updated_at: at }
             .told(Fact::AppPushed, at))
     }
@@ -140,6 +142,7 @@ impl App {
             command: command.unwrap_or(before.command),
             env: if replace_env { env } else { before.env.overlaid(&env) },
             resources: resources.or(before.resources),
+            security_groups: before.security_groups,
         };
         let mut check = Check::new();
         if spec.env.size() > env::INHERITED_MAX {
@@ -149,11 +152,22 @@ impl App {
             );
         }
         check.finish()?;
+        Ok(self.respecified(spec, Fact::AppPushed, at))
+    }
+
+    /// The change to these security groups, or none when they are bound already.
+    pub fn with_groups(self, security_groups: Groups, at: Timestamp) -> Option<AppChange> {
+        let spec = AppSpec { security_groups, ..self.spec.clone() };
+        self.respecified(spec, Fact::AppUpdated, at)
+    }
+
+    /// A revision that says `spec`; none when the present one does.
+    fn respecified(self, spec: AppSpec, fact: Fact, at: Timestamp) -> Option<AppChange> {
         if spec == self.spec {
-            return Ok(None);
+            return None;
         }
         let (revision, version) = (self.revision + 1, self.version + 1);
-        Ok(Some(Self { revision, spec, version, updated_at: at, ..self }.told(Fact::AppPushed, at)))
+        Some(Self { revision, spec, version, updated_at: at, ..self }.told(fact, at))
     }
 
     pub fn delete(self, at: Timestamp) -> AppChange {

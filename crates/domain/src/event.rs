@@ -17,6 +17,8 @@ pub enum Fact {
     SpaceUpdated,
     SpaceDeleted,
     AppPushed,
+    /// What it inherits or is bound to changed, without a push.
+    AppUpdated,
     AppDeleted,
     JobCreated,
     JobUpdated,
@@ -45,11 +47,12 @@ pub enum Fact {
 }
 
 impl Fact {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::SpaceCreated,
         Self::SpaceUpdated,
         Self::SpaceDeleted,
         Self::AppPushed,
+        Self::AppUpdated,
         Self::AppDeleted,
         Self::JobCreated,
         Self::JobUpdated,
@@ -79,7 +82,7 @@ impl Fact {
     pub fn kind(self) -> Kind {
         match self {
             Self::SpaceCreated | Self::SpaceUpdated | Self::SpaceDeleted => Kind::Space,
-            Self::AppPushed | Self::AppDeleted => Kind::App,
+            Self::AppPushed | Self::AppUpdated | Self::AppDeleted => Kind::App,
             Self::JobCreated
             | Self::JobUpdated
             | Self::JobPaused
@@ -110,7 +113,7 @@ impl Fact {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SpaceCreated | Self::JobCreated => "created",
-            Self::SpaceUpdated | Self::JobUpdated => "updated",
+            Self::SpaceUpdated | Self::AppUpdated | Self::JobUpdated => "updated",
             Self::SpaceDeleted | Self::AppDeleted | Self::JobDeleted => "deleted",
             Self::JobPaused => "paused",
             Self::JobResumed => "resumed",

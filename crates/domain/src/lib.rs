@@ -15,6 +15,7 @@ pub mod quantity;
 pub mod retention;
 pub mod run;
 pub mod schedule;
+pub mod security_group;
 pub mod session;
 pub mod space;
 pub mod task;

@@ -80,6 +80,12 @@ pub struct ScheduleName {
     pub schedule: Name,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecurityGroupName {
+    pub space: Name,
+    pub group: Name,
+}
+
 impl JobName {
     pub fn schedule(&self, schedule: Name) -> ScheduleName {
         ScheduleName { space: self.space.clone(), job: self.job.clone(), schedule }
@@ -134,6 +140,12 @@ impl fmt::Display for ScheduleName {
     }
 }
 
+impl fmt::Display for SecurityGroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "spaces/{}/securityGroups/{}", self.space, self.group)
+    }
+}
+
 /// The variable parts of `text`, when it has exactly the `collections` in order, each followed by one part.
 fn parts<'a, const N: usize>(text: &'a str, collections: [&str; N]) -> Option<[&'a str; N]> {
     let mut segments = text.split('/');
@@ -171,6 +183,16 @@ impl FromStr for JobName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let [space, job] = parts(text, ["spaces", "jobs"]).ok_or(NameError::Form("spaces/{space}/jobs/{job}"))?;
         Ok(Self { space: space.parse()?, job: job.parse()? })
+    }
+}
+
+impl FromStr for SecurityGroupName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const FORM: NameError = NameError::Form("spaces/{space}/securityGroups/{group}");
+        let [space, group] = parts(text, ["spaces", "securityGroups"]).ok_or(FORM)?;
+        Ok(Self { space: space.parse()?, group: group.parse()? })
     }
 }
 

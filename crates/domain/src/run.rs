@@ -8,6 +8,7 @@ use crate::app::{Command, Source};
 use crate::env::Env;
 use crate::name::TaskName;
 use crate::quantity::Resources;
+use crate::security_group::GroupRules;
 use crate::task::{Condition, Exit, Reason};
 use crate::uid::{AppUid, RunUid, SpaceUid, TaskUid};
 
@@ -42,6 +43,8 @@ pub struct RunSpec {
     /// What the Task brought.
     pub task_env: Env,
     pub resources: Resources,
+    /// Of the App and of its Space.
+    pub security_groups: Vec<GroupRules>,
     pub timeout: Option<Duration>,
     /// Bytes of output that its log keeps.
     pub log_cap: Option<u64>,

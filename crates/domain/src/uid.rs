@@ -25,6 +25,7 @@ uid! {
     TaskUid,
     JobUid,
     ScheduleUid,
+    SecurityGroupUid,
     /// One incarnation of an executor.
     SessionUid,
 }

@@ -11,7 +11,7 @@ use crate::connect::Store;
 use crate::error::{Fault, StoreError};
 use crate::row::{app, app_revision, big};
 use crate::txn::Txn;
-use crate::{event, sql};
+use crate::{binding, event, space, sql};
 
 impl Store {
     pub async fn app_get(&self, name: &AppName) -> Result<App, StoreError> {
@@ -65,7 +65,7 @@ impl Store {
 
 async fn create(txn: &Txn, change: &AppChange) -> Result<(), Fault> {
     let app = &change.app;
-    lock_space(txn, app).await?;
+    space::lock(txn, app.space_uid, &app.name.space).await?;
     let inserted = app::Entity::insert(active(app)).exec_without_returning(&txn.db).await;
     inserted.map_err(|error| Fault::exists(error, &app.name))?;
     keep_spec(txn, app).await?;
@@ -76,31 +76,21 @@ fn active(app: &App) -> app::ActiveModel {
     app::Model::from(app).into()
 }
 
-/// Keeps the Space from being deleted until this transaction is over.
-async fn lock_space(txn: &Txn, app: &App) -> Result<(), Fault> {
-    let text = sql::choose(
-        &txn.db,
-        "SELECT count(*) AS value FROM spaces WHERE uid = $1",
-        "SELECT count(*) AS value FROM (SELECT uid FROM spaces WHERE uid = $1 FOR KEY SHARE) locked",
-    );
-    match sql::number(&txn.db, text, [app.space_uid.0.into()]).await? {
-        Some(1) => Ok(()),
-        _ => Err(StoreError::NotFound(SpaceName(app.name.space.clone()).to_string()).into()),
+pub(crate) fn revision_row(txn: &Txn, app: &App) -> app_revision::ActiveModel {
+    let key = (app.uid.0, i64::from(app.revision));
+    app_revision::ActiveModel {
+        app_uid: Set(key.0),
+        revision: Set(key.1),
+        spec: Set(app_revision::sealed(key, &app.spec, &txn.secrets)),
     }
 }
 
 async fn keep_spec(txn: &Txn, app: &App) -> Result<(), Fault> {
-    let key = (app.uid.0, i64::from(app.revision));
-    let revision = app_revision::ActiveModel {
-        app_uid: Set(key.0),
-        revision: Set(key.1),
-        spec: Set(app_revision::sealed(key, &app.spec, &txn.secrets)),
-    };
-    app_revision::Entity::insert(revision).exec_without_returning(&txn.db).await?;
-    Ok(())
+    app_revision::Entity::insert(revision_row(txn, app)).exec_without_returning(&txn.db).await?;
+    binding::keep(txn, binding::owner_of(app), binding::of_app(app)).await
 }
 
-async fn update(txn: &Txn, change: &AppChange) -> Result<(), Fault> {
+pub(crate) async fn update(txn: &Txn, change: &AppChange) -> Result<(), Fault> {
     let app = &change.app;
     advance(txn, app).await?;
     keep_spec(txn, app).await?;

@@ -36,7 +36,11 @@ async fn delete(txn: &Txn, change: &AppChange, at: Timestamp) -> Result<(), Faul
     refuse_jobs(txn, app).await?;
     refuse_live(txn, app).await?;
     removed::tasks(txn, Owner::App(app.uid.0), at).await?;
-    for text in ["DELETE FROM app_revisions WHERE app_uid = $1", "DELETE FROM apps WHERE uid = $1"] {
+    for text in [
+        "DELETE FROM app_revisions WHERE app_uid = $1",
+        "DELETE FROM bindings WHERE owner_uid = $1",
+        "DELETE FROM apps WHERE uid = $1",
+    ] {
         sql::execute(&txn.db, text, [app.uid.0.into()]).await?;
     }
     let old = txn.now().await?.checked_sub(KEYS_KEPT).unwrap_or(Timestamp::MIN).as_microsecond();

@@ -14,6 +14,7 @@
 
 mod app;
 mod app_delete;
+mod binding;
 mod clock;
 mod connect;
 mod error;
@@ -34,6 +35,7 @@ mod removed;
 mod revisions;
 mod row;
 mod secrets;
+mod security_group;
 mod session;
 mod settle;
 mod space;
@@ -56,6 +58,7 @@ pub use mark::RemovalOf;
 pub use migration::SchemaState;
 pub use removal::Removal;
 pub use session::NewSession;
+pub use space::SpaceEnv;
 pub use task_accept::{Accepted, RequestKey};
 pub use task_list::{TaskMark, TaskQuery};
 pub use taskplane_proto::keyring::Keyring;

@@ -14,7 +14,7 @@ use taskplane_domain::uid::{AppUid, SpaceUid};
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::row::{app_revision, space_env};
-use crate::sql;
+use crate::{binding, sql};
 
 /// Revisions of one owner looked at in one pass.
 const REVISIONS: i64 = 500;
@@ -127,9 +127,10 @@ impl Store {
         self.write("app_revisions_trim", move |txn| {
             let which =
                 Condition::all().add(Column::AppUid.eq(app)).add(Column::Revision.is_in(unused.iter().copied()));
+            let revisions = unused.clone();
             Box::pin(async move {
                 app_revision::Entity::delete_many().filter(which).exec(&txn.db).await?;
-                Ok(())
+                binding::forget(txn, app, revisions).await
             })
         })
         .await
@@ -143,9 +144,10 @@ impl Store {
         self.write("space_envs_trim", move |txn| {
             let which =
                 Condition::all().add(Column::SpaceUid.eq(space)).add(Column::Revision.is_in(unused.iter().copied()));
+            let revisions = unused.clone();
             Box::pin(async move {
                 space_env::Entity::delete_many().filter(which).exec(&txn.db).await?;
-                Ok(())
+                binding::forget(txn, space, revisions).await
             })
         })
         .await

@@ -5,14 +5,23 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use std::sync::Arc;
 use taskplane_domain::env::Env;
 use taskplane_domain::name::{Name, SpaceName};
+use taskplane_domain::security_group::Groups;
 use taskplane_domain::space::{Space, SpaceChange};
 use taskplane_domain::uid::SpaceUid;
 
+use crate::binding::{self, Bound, Owner};
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
 use crate::row::{app, big, key, space, space_env};
 use crate::txn::Txn;
-use crate::{event, sql};
+use crate::{event, security_group, sql};
+
+/// What the Tasks of a Space inherit from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceEnv {
+    pub env: Env,
+    pub security_groups: Groups,
+}
 
 impl Store {
     pub async fn space_create(&self, change: &SpaceChange) -> Result<(), StoreError> {
@@ -25,7 +34,7 @@ impl Store {
     }
 
     pub async fn space_get(&self, name: &SpaceName) -> Result<Space, StoreError> {
-        const TEXT: &str = "SELECT s.*, e.env FROM spaces s \
+        const TEXT: &str = "SELECT s.*, e.env, e.security_groups FROM spaces s \
              LEFT JOIN space_envs e ON e.space_uid = s.uid AND e.revision = s.env_revision WHERE s.name = $1";
         let row = self.read(sql::one::<space::WithEnv>(self.db(), TEXT, [name.0.as_str().into()])).await?;
         Ok(row.ok_or_else(|| StoreError::NotFound(name.to_string()))?.open(self.secrets())?)
@@ -33,7 +42,7 @@ impl Store {
 
     /// By name.
     pub async fn space_list(&self, after: Option<&Name>, limit: u32) -> Result<Vec<Space>, StoreError> {
-        const TEXT: &str = "SELECT s.*, e.env FROM spaces s \
+        const TEXT: &str = "SELECT s.*, e.env, e.security_groups FROM spaces s \
              LEFT JOIN space_envs e ON e.space_uid = s.uid AND e.revision = s.env_revision \
              WHERE s.name > $1 ORDER BY s.name LIMIT $2";
         let after = after.map(Name::as_str).unwrap_or_default();
@@ -62,12 +71,15 @@ impl Store {
     }
 
     /// A revision of a Space's environment, as a Task froze it.
-    pub async fn space_env(&self, space: SpaceUid, revision: u32) -> Result<Env, StoreError> {
+    pub async fn space_env(&self, space: SpaceUid, revision: u32) -> Result<SpaceEnv, StoreError> {
         let key = (space.0, i64::from(revision));
         let found = self.read(space_env::Entity::find_by_id(key).one(self.db())).await?;
         let named = || format!("revision {revision} of the environment of space {space}");
         let row = found.ok_or_else(|| StoreError::NotFound(named()))?;
-        Ok(space_env::open(key, &row.env, self.secrets())?)
+        Ok(SpaceEnv {
+            env: space_env::open(key, &row.env, self.secrets())?,
+            security_groups: space_env::groups(key, row.security_groups.as_deref())?,
+        })
     }
 }
 
@@ -83,19 +95,37 @@ fn active(space: &Space) -> space::ActiveModel {
     space::Model::from(space).into()
 }
 
-/// Settings may change without the environment; then its revision is there already.
-async fn keep_env(txn: &Txn, space: &Space) -> Result<(), Fault> {
-    const TEXT: &str = "INSERT INTO space_envs (space_uid, revision, env, created_at) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT DO NOTHING";
-    let key = (space.uid.0, i64::from(space.env_revision));
-    let env = space_env::sealed(key, &space.settings.env, &txn.secrets);
-    let now = txn.now().await?.as_microsecond();
-    let values = [key.0.into(), key.1.into(), env.into(), now.into()];
-    sql::execute(&txn.db, TEXT, values).await?;
-    Ok(())
+/// Keeps a Space from being deleted until this transaction is over.
+pub(crate) async fn lock(txn: &Txn, uid: SpaceUid, name: &Name) -> Result<(), Fault> {
+    let text = sql::choose(
+        &txn.db,
+        "SELECT count(*) AS value FROM spaces WHERE uid = $1",
+        "SELECT count(*) AS value FROM (SELECT uid FROM spaces WHERE uid = $1 FOR KEY SHARE) locked",
+    );
+    match sql::number(&txn.db, text, [uid.0.into()]).await? {
+        Some(1) => Ok(()),
+        _ => Err(StoreError::NotFound(SpaceName(name.clone()).to_string()).into()),
+    }
 }
 
-async fn update(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
+/// Settings may change without the environment; then its revision is there already.
+async fn keep_env(txn: &Txn, space: &Space) -> Result<(), Fault> {
+    const TEXT: &str = "INSERT INTO space_envs (space_uid, revision, env, security_groups, created_at) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let key = (space.uid.0, i64::from(space.env_revision));
+    let env = space_env::sealed(key, &space.settings.env, &txn.secrets);
+    let groups = space_env::groups_cell(&space.security_groups);
+    let now = txn.now().await?.as_microsecond();
+    let values = [key.0.into(), key.1.into(), env.into(), groups.into(), now.into()];
+    if sql::execute(&txn.db, TEXT, values).await? == 0 {
+        return Ok(());
+    }
+    let owner = Owner { uid: space.uid.0, revision: space.env_revision };
+    let bound = space.security_groups.iter();
+    binding::keep(txn, owner, bound.map(|group| Bound { uid: group.uid.0, revision: group.revision })).await
+}
+
+pub(crate) async fn update(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
     let space = &change.space;
     let rules = space::RuleCells::from(&space.settings);
     let cells = space::ActiveModel {
@@ -142,6 +172,7 @@ async fn delete(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
     }
     let envs = space_env::Entity::delete_many().filter(space_env::Column::SpaceUid.eq(space.uid.0));
     envs.exec(&txn.db).await?;
+    security_group::delete_all_of(txn, space.uid.0).await?;
     // Keys speak of this uid: nobody can repeat a request to it.
     let keys = key::Entity::delete_many().filter(key::Column::SpaceUid.eq(space.uid.0));
     keys.exec(&txn.db).await?;

@@ -279,7 +279,7 @@ impl Scene {
 
 /// Few, however many Jobs there are.
 async fn spaces(txn: &Txn, jobs: &[job::Model]) -> Result<HashMap<Uuid, Result<Space, Corrupt>>, Fault> {
-    const TEXT: &str = "SELECT s.*, e.env FROM spaces s \
+    const TEXT: &str = "SELECT s.*, e.env, e.security_groups FROM spaces s \
          LEFT JOIN space_envs e ON e.space_uid = s.uid AND e.revision = s.env_revision WHERE s.uid = $1";
     let mut spaces = HashMap::new();
     for job in jobs {

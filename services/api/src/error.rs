@@ -27,6 +27,8 @@ pub enum ApiError {
     JobDeleting(String),
     #[error("{0} has {1} schedules already, and may have no more")]
     TooManySchedules(String, usize),
+    #[error("{0} is bound to {1} Apps already: bind it to the whole Space")]
+    TooManyBindings(String, u64),
     #[error("as many sources as may be are being uploaded at this moment: try again a little later")]
     TooManyUploads,
     #[error("the session is over: open a new one")]
@@ -50,6 +52,7 @@ impl From<ApiError> for Status {
             }
             ApiError::JobDeleting(_) => details::error(Code::FailedPrecondition, "JOB_DELETING", text),
             ApiError::TooManySchedules(..) => details::error(Code::FailedPrecondition, "TOO_MANY_SCHEDULES", text),
+            ApiError::TooManyBindings(..) => details::error(Code::FailedPrecondition, "TOO_MANY_BINDINGS", text),
             ApiError::SessionOver => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
         }
     }

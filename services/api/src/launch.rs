@@ -4,22 +4,23 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use taskplane_domain::app::AppSpec;
-use taskplane_domain::env::Env;
 use taskplane_domain::name::SpaceName;
+use taskplane_domain::security_group::{GroupRef, GroupRules, Rule};
 use taskplane_domain::space::Space;
 use taskplane_domain::task::Task;
-use taskplane_domain::uid::{AppUid, SpaceUid};
+use taskplane_domain::uid::{AppUid, SecurityGroupUid, SpaceUid};
 use taskplane_proto::internal::v1 as pb;
-use taskplane_store::{Store, StoreError};
+use taskplane_store::{SpaceEnv, Store, StoreError};
 
 /// Revisions kept at hand; when there are more, all are read anew.
 const KEPT: usize = 256;
 
-/// Revisions of Apps and of Space environments. A revision never changes, so what is kept is never stale.
+/// Revisions of Apps, of Space environments and of security groups. A revision never changes, so what is kept is never stale.
 #[derive(Default)]
 pub(crate) struct Specs {
     apps: Mutex<HashMap<(AppUid, u32), AppSpec>>,
-    envs: Mutex<HashMap<(SpaceUid, u32), Env>>,
+    envs: Mutex<HashMap<(SpaceUid, u32), SpaceEnv>>,
+    rules: Mutex<HashMap<(SecurityGroupUid, u32), Vec<Rule>>>,
 }
 
 fn kept<K: Eq + std::hash::Hash + Copy, V: Clone>(cache: &Mutex<HashMap<K, V>>, key: K) -> Option<V> {
@@ -45,7 +46,7 @@ impl Specs {
         Ok(spec)
     }
 
-    async fn env(&self, store: &Store, space: SpaceUid, revision: u32) -> Result<Env, StoreError> {
+    async fn env(&self, store: &Store, space: SpaceUid, revision: u32) -> Result<SpaceEnv, StoreError> {
         if let Some(env) = kept(&self.envs, (space, revision)) {
             return Ok(env);
         }
@@ -54,11 +55,29 @@ impl Specs {
         Ok(env)
     }
 
+    async fn rules(&self, store: &Store, group: &GroupRef) -> Result<GroupRules, StoreError> {
+        let key = (group.uid, group.revision);
+        let rules = match kept(&self.rules, key) {
+            Some(rules) => rules,
+            None => {
+                let rules = store.security_group_rules(group.uid, group.revision).await?;
+                keep(&self.rules, key, &rules);
+                rules
+            }
+        };
+        Ok(GroupRules { group: group.clone(), rules })
+    }
+
     /// Everything an executor needs to make the present attempt of `task`.
     pub async fn launch(&self, store: &Store, task: &Task) -> Result<pb::Launch, StoreError> {
-        let AppSpec { source, command: _, env: app_env, resources: _ } =
+        let AppSpec { source, command: _, env: app_env, resources: _, security_groups } =
             self.app(store, task.app_uid, task.app_revision).await?;
-        let space_env = self.env(store, task.space_uid, task.space_env_revision).await?;
+        let SpaceEnv { env: space_env, security_groups: of_space } =
+            self.env(store, task.space_uid, task.space_env_revision).await?;
+        let mut groups = Vec::new();
+        for group in security_groups.joined(&of_space).iter() {
+            groups.push((&self.rules(store, group).await?).into());
+        }
         let Space { settings, .. } = store.space_get(&SpaceName(task.name.space.clone())).await?;
         Ok(pb::Launch {
             space: task.name.space.to_string(),
@@ -74,6 +93,7 @@ impl Specs {
             app_env: Some((&app_env).into()),
             log_cap_bytes: settings.log_cap.unwrap_or(0),
             traceparent: task.trace.clone().unwrap_or_default(),
+            security_groups: groups,
         })
     }
 }

@@ -16,6 +16,7 @@ mod limits;
 mod live;
 mod logs;
 mod names;
+mod security_groups;
 mod serve;
 mod sessions;
 mod spaces;

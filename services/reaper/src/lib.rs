@@ -6,6 +6,7 @@ mod args;
 mod deleted_jobs;
 mod histories;
 mod old_envs;
+mod old_groups;
 mod old_revisions;
 mod old_runs;
 mod old_sessions;
@@ -26,8 +27,9 @@ pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyh
     let sessions = old_sessions::trim(&platform);
     let revisions = old_revisions::trim(&platform);
     let envs = old_envs::trim(&platform);
+    let groups = old_groups::trim(&platform);
     let purge_bell = purge::bell(&platform);
     let purge = purge::purge(&platform, &purge_bell);
-    tokio::join!(deletions, removals, runs, histories, sessions, revisions, envs, purge);
+    tokio::join!(deletions, removals, runs, histories, sessions, revisions, envs, groups, purge);
     Ok(())
 }

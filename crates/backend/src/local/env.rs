@@ -117,6 +117,7 @@ mod tests {
             inherited_env: env(inherited),
             task_env: env(own),
             resources: Resources { memory: "256M".parse().ok(), disk: "1Gi".parse().ok(), cpu: None },
+            security_groups: Vec::new(),
             timeout: None,
             log_cap: None,
             trace: None,

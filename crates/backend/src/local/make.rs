@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use taskplane_domain::app::{Source, SourceArchive};
 use taskplane_domain::run::RunSpec;
+use taskplane_domain::security_group::not_enforced_locally;
 use taskplane_domain::task::Reason;
 use taskplane_domain::uid::RunUid;
 use taskplane_source::{Limits, SourceError};
@@ -68,7 +69,8 @@ async fn make_in(
     let made = introduce(&mut shim, pipe, &launch, spec, &run, dir).await;
     match made {
         Ok(pipe) => {
-            let made = Made { run, conditions: Vec::new() };
+            let conditions = not_enforced_locally(&spec.security_groups).into_iter().collect();
+            let made = Made { run, conditions };
             Ok((Arc::new(Run::new(spec.key, made, dir.to_owned(), pipe)), shim))
         }
         Err(error) => {

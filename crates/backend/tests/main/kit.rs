@@ -115,6 +115,7 @@ pub fn spec(number: u64, command: &str) -> RunSpec {
         inherited_env: Env::default(),
         task_env: Env::default(),
         resources: Resources::default(),
+        security_groups: Vec::new(),
         timeout: None,
         log_cap: None,
         trace: None,

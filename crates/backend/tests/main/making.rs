@@ -8,7 +8,10 @@ use taskplane_backend::{Backend, BackendError};
 use taskplane_domain::app::{Command, Source};
 use taskplane_domain::env::Env;
 use taskplane_domain::run::RunSpec;
-use taskplane_domain::task::Reason;
+use taskplane_domain::security_group::{GroupRef, GroupRules};
+use taskplane_domain::task::{ConditionStatus, Reason};
+use taskplane_domain::uid::SecurityGroupUid;
+use uuid::Uuid;
 
 use crate::conformance::{run, text, until_over};
 use crate::kit::{self, Kit};
@@ -54,6 +57,21 @@ async fn the_environment_is_what_it_is_said_to_be_and_nothing_else() {
     ];
     expected.sort();
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn security_groups_are_said_not_to_be_enforced() {
+    let kit = Kit::new();
+    let reference = GroupRef { uid: SecurityGroupUid(Uuid::nil()), name: "db".parse().unwrap(), revision: 3 };
+    let spec =
+        RunSpec { security_groups: vec![GroupRules { group: reference, rules: Vec::new() }], ..kit.spec("true") };
+    let made = kit.backend().ensure(&spec).await.unwrap();
+    let said = made.conditions.iter().find(|condition| condition.kind == "SecurityGroupsEnforced").unwrap();
+    assert_eq!((said.status, said.reason.as_str()), (ConditionStatus::False, "LocalProcess"));
+    assert!(said.message.contains("db (revision 3)"), "{}", said.message);
+    assert_eq!(kit.backend().ensure(&spec).await.unwrap(), made, "the same run says the same");
+    let other = kit.backend().ensure(&kit.spec("true")).await.unwrap();
+    assert!(other.conditions.iter().all(|condition| condition.kind != "SecurityGroupsEnforced"));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::event::{Event, EventData, Fact, Subject};
 use crate::name::SpaceName;
+use crate::security_group::Groups;
 use crate::uid::SpaceUid;
 
 pub use settings::{Quota, ResourceRules, Retention, SpaceSettings, log_cap};
@@ -15,7 +16,9 @@ pub struct Space {
     pub uid: SpaceUid,
     pub name: SpaceName,
     pub settings: SpaceSettings,
-    /// Grows with each change of the environment; a Task freezes the one it was accepted on.
+    /// What all its Apps are bound to.
+    pub security_groups: Groups,
+    /// Grows with each change of the environment or the groups; a Task freezes the one it was accepted on.
     pub env_revision: u32,
     pub version: u64,
     pub created_at: Timestamp,
@@ -31,7 +34,8 @@ pub struct SpaceChange {
 
 impl Space {
     pub fn create(uid: SpaceUid, name: SpaceName, settings: SpaceSettings, at: Timestamp) -> SpaceChange {
-        Self { uid, name, settings, env_revision: 1, version: 1, created_at: at, updated_at: at }
+        let security_groups = Groups::default();
+        Self { uid, name, settings, security_groups, env_revision: 1, version: 1, created_at: at, updated_at: at }
             .told(Fact::SpaceCreated, at)
     }
 
@@ -43,6 +47,15 @@ impl Space {
         let env_revision = self.env_revision + u32::from(settings.env != self.settings.env);
         let version = self.version + 1;
         Some(Self { settings, env_revision, version, updated_at: at, ..self }.told(Fact::SpaceUpdated, at))
+    }
+
+    /// The change to these security groups, or none when they are bound already.
+    pub fn with_groups(self, security_groups: Groups, at: Timestamp) -> Option<SpaceChange> {
+        if security_groups == self.security_groups {
+            return None;
+        }
+        let (env_revision, version) = (self.env_revision + 1, self.version + 1);
+        Some(Self { security_groups, env_revision, version, updated_at: at, ..self }.told(Fact::SpaceUpdated, at))
     }
 
     pub fn delete(self, at: Timestamp) -> SpaceChange {

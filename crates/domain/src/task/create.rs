@@ -10,6 +10,7 @@ use crate::invalid::{Check, Invalid};
 use crate::label::Labels;
 use crate::name::{AppName, Name};
 use crate::quantity::Resources;
+use crate::security_group;
 use crate::space::Space;
 use crate::task::{JobRef, RetryPolicy, Task, TaskSpec, TaskState, Transition};
 use crate::uid::TaskUid;
@@ -87,6 +88,7 @@ impl Task {
             let text = uid.0.simple().to_string();
             text[text.len() - 8..].to_owned()
         });
+        let groups = app.spec.security_groups.joined(&space.security_groups);
         let task = Self {
             uid,
             space_uid: space.uid,
@@ -95,7 +97,7 @@ impl Task {
             display_name,
             state: TaskState::Pending { not_before: None },
             attempt: 1,
-            conditions: Vec::new(),
+            conditions: security_group::not_known_yet(&groups).into_iter().collect(),
             spec: TaskSpec {
                 command,
                 env: env.into(),

@@ -6,6 +6,7 @@ use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::name::{AppName, Name, SpaceName};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
 
+use crate::convert::security_group::group_names;
 use crate::convert::space::etag;
 use crate::convert::time::timestamp_to_pb;
 use crate::v1 as pb;
@@ -57,7 +58,7 @@ pub(super) fn resources_from_pb(prefix: &str, resources: Option<pb::Resources>) 
 impl From<&App> for pb::App {
     fn from(app: &App) -> Self {
         let App { uid, space_uid: _, name, revision, spec, version, created_at, updated_at } = app;
-        let AppSpec { source, command, env, resources } = spec;
+        let AppSpec { source, command, env, resources, security_groups } = spec;
         Self {
             name: name.to_string(),
             uid: uid.to_string(),
@@ -71,6 +72,7 @@ impl From<&App> for pb::App {
             create_time: Some(timestamp_to_pb(*created_at)),
             update_time: Some(timestamp_to_pb(*updated_at)),
             etag: etag(*version),
+            security_groups: group_names(&name.space, security_groups),
         }
     }
 }

@@ -24,6 +24,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         app_env,
         log_cap_bytes,
         traceparent,
+        security_groups,
     } = launch;
     let name = TaskName {
         space: space.parse().map_err(|_| BadSpec("space"))?,
@@ -44,6 +45,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         inherited_env: Env::try_from(space_env.unwrap_or_default())?.overlaid(&app_env.unwrap_or_default().try_into()?),
         task_env,
         resources,
+        security_groups: security_groups.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         timeout,
         log_cap: Some(log_cap_bytes).filter(|bytes| *bytes > 0),
         trace: Some(traceparent).filter(|text| !text.is_empty()),

@@ -6,6 +6,7 @@ use taskplane_domain::quantity::Resources;
 use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings, log_cap};
 
 use crate::convert::app::resources_from_pb;
+use crate::convert::security_group::group_names;
 use crate::convert::time::{duration_from_pb, duration_to_pb, timestamp_to_pb};
 use crate::v1 as pb;
 
@@ -21,7 +22,7 @@ pub fn etag_matches(asked: &str, version: u64) -> bool {
 
 impl From<&Space> for pb::Space {
     fn from(space: &Space) -> Self {
-        let Space { uid, name, settings, env_revision: _, version, created_at, updated_at } = space;
+        let Space { uid, name, settings, security_groups, env_revision: _, version, created_at, updated_at } = space;
         let SpaceSettings { env, retention, log_cap, delete_terminated_logs, quota, resources, default_timeout } =
             settings;
         let Retention { count, minimum_finished, age, failed } = retention;
@@ -51,6 +52,7 @@ impl From<&Space> for pb::Space {
             min_resources: said(min),
             max_resources: said(max),
             default_task_timeout: default_timeout.map(duration_to_pb),
+            security_groups: group_names(&name.0, security_groups),
         }
     }
 }
@@ -79,6 +81,7 @@ impl TryFrom<pb::Space> for SpaceSettings {
             min_resources,
             max_resources,
             default_task_timeout,
+            security_groups: _,
         } = space;
         let pb::SpaceQuota { live_tasks, running_tasks, waiting_tasks } = quota.unwrap_or_default();
         let mut check = Check::new();

@@ -178,12 +178,13 @@ impl TryFrom<pb::SpaceRules> for SpaceRules {
 
 impl From<&AppSpec> for pb::AppSpec {
     fn from(spec: &AppSpec) -> Self {
-        let AppSpec { source, command, env, resources } = spec;
+        let AppSpec { source, command, env, resources, security_groups } = spec;
         Self {
             source: Some(source.into()),
             command: command.as_ref().map(|command| command.as_str().to_owned()),
             env: Some(env.into()),
             resources: Some((*resources).into()),
+            security_groups: Some(security_groups.into()),
         }
     }
 }
@@ -192,12 +193,13 @@ impl TryFrom<pb::AppSpec> for AppSpec {
     type Error = BadSpec;
 
     fn try_from(spec: pb::AppSpec) -> Result<Self, BadSpec> {
-        let pb::AppSpec { source, command, env, resources } = spec;
+        let pb::AppSpec { source, command, env, resources, security_groups } = spec;
         Ok(Self {
             source: source.ok_or(BadSpec("source"))?.try_into()?,
             command: command.map(Command::stored),
             env: env.unwrap_or_default().try_into()?,
             resources: resources.unwrap_or_default().try_into()?,
+            security_groups: security_groups.unwrap_or_default().try_into()?,
         })
     }
 }

@@ -7,6 +7,7 @@ mod m0004_space_rules;
 mod m0005_secrets;
 mod m0006_trimming;
 mod m0007_removal;
+mod m0008_security_groups;
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::error::StoreError;
 use crate::sql;
 
 /// What this binary is written for. The row in `meta` says what there is, and the oldest binary that can still use it.
-const SCHEMA_VERSION: i64 = 7;
+const SCHEMA_VERSION: i64 = 8;
 /// Names the lock that migrating replicas queue for.
 const ADVISORY_LOCK: i64 = 0x7461_736b_706c_616e;
 
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_secrets::Migration),
             Box::new(m0006_trimming::Migration),
             Box::new(m0007_removal::Migration),
+            Box::new(m0008_security_groups::Migration),
         ]
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod app;
 pub(crate) mod app_revision;
 pub(crate) mod attempt;
+pub(crate) mod binding;
 pub(crate) mod ending;
 pub(crate) mod event;
 pub(crate) mod job;
@@ -11,6 +12,8 @@ pub(crate) mod job_run;
 pub(crate) mod key;
 pub(crate) mod removal;
 pub(crate) mod schedule;
+pub(crate) mod security_group;
+pub(crate) mod security_group_revision;
 pub(crate) mod session;
 pub(crate) mod space;
 pub(crate) mod space_env;

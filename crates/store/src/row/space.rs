@@ -44,11 +44,12 @@ pub(crate) struct WithEnv {
     #[sea_orm(nested)]
     pub space: Model,
     pub env: Option<Vec<u8>>,
+    pub security_groups: Option<Vec<u8>>,
 }
 
 impl From<&Space> for Model {
     fn from(space: &Space) -> Self {
-        let Space { uid, name, settings, env_revision, version, created_at, updated_at } = space;
+        let Space { uid, name, settings, security_groups: _, env_revision, version, created_at, updated_at } = space;
         let cells = RuleCells::from(settings);
         Self {
             uid: uid.0,
@@ -93,7 +94,7 @@ impl From<&SpaceSettings> for RuleCells {
 
 impl WithEnv {
     pub(crate) fn open(self, secrets: &Secrets) -> Result<Space, Corrupt> {
-        let Self { space: model, env } = self;
+        let Self { space: model, env, security_groups } = self;
         let row = Row::new("spaces", model.uid);
         let env = row.needed("env_revision", env)?;
         let env = space_env::open((model.uid, model.env_revision), &env, secrets)?;
@@ -102,6 +103,7 @@ impl WithEnv {
             uid: SpaceUid(model.uid),
             name: SpaceName(row.parsed("name", &model.name)?),
             settings,
+            security_groups: space_env::groups((model.uid, model.env_revision), security_groups.as_deref())?,
             env_revision: row.count("env_revision", model.env_revision)?,
             version: row.count("version", model.version)?,
             created_at: row.time("created_at", model.created_at)?,

@@ -35,6 +35,7 @@ mod list;
 mod outbox;
 mod removal;
 mod secrets;
+mod security_groups;
 mod session;
 mod space;
 mod task;

@@ -31,8 +31,8 @@ async fn an_update_keeps_the_environments_before_it(kit: Kit) {
     let change = space.update(settings, kit.now()).unwrap();
     kit.store.space_update(&change).await.unwrap();
     assert_eq!(kit.store.space_get(&change.space.name).await.unwrap(), change.space);
-    assert_eq!(kit.store.space_env(change.space.uid, 1).await.unwrap(), before);
-    assert_eq!(kit.store.space_env(change.space.uid, 2).await.unwrap(), env(&[("S", "2")]));
+    assert_eq!(kit.store.space_env(change.space.uid, 1).await.unwrap().env, before);
+    assert_eq!(kit.store.space_env(change.space.uid, 2).await.unwrap().env, env(&[("S", "2")]));
     assert!(matches!(kit.store.space_env(change.space.uid, 3).await, Err(StoreError::NotFound(_))));
     // Settings alone make no revision of the environment.
     let settings = SpaceSettings { log_cap: None, ..change.space.settings.clone() };
