@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 #![expect(clippy::disallowed_methods, reason = "the rules of a service: nothing here is one")]
 
+mod claims;
 mod recurrence;
 mod ticks;
 
@@ -13,4 +14,5 @@ fn main() {
     let counts: &[u32] = if large { &[count, 100_000] } else { &[count] };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(ticks::measure(counts));
+    runtime.block_on(claims::measure());
 }

@@ -9,10 +9,10 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statemen
 use taskplane_domain::app::{App, Command, Push, Source};
 use taskplane_domain::env::Env;
 use taskplane_domain::job::{ConcurrencyPolicy, Job, Plan, TaskTemplate, decide};
-use taskplane_domain::name::Name;
+use taskplane_domain::name::{AppName, Name};
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::schedule::{GapRule, OverlapRule};
-use taskplane_domain::space::{Space, SpaceSettings};
+use taskplane_domain::space::{Quota, Space, SpaceSettings};
 use taskplane_domain::uid::{AppUid, JobUid, ScheduleUid, SpaceUid};
 use taskplane_store::{DatabaseClock, Keyring, Store, StoreOptions};
 use taskplane_testkit::postgres::Postgres;
@@ -85,7 +85,7 @@ async fn compare(name: &str, url: &str, raw: &str, count: u32) {
     store.close().await.unwrap();
 }
 
-async fn opened(url: &str, clock: &Arc<AtomicI64>) -> Store {
+pub async fn opened(url: &str, clock: &Arc<AtomicI64>) -> Store {
     let options =
         StoreOptions { clock: DatabaseClock::Manual(Arc::clone(clock)), ..StoreOptions::new(Keyring::new(&[[7; 32]])) };
     let store = Store::connect(url, options).await.unwrap();
@@ -94,28 +94,35 @@ async fn opened(url: &str, clock: &Arc<AtomicI64>) -> Store {
 }
 
 /// One connection past the store, which on SQLite syncs as the store's does.
-async fn beside(url: &str) -> DatabaseConnection {
+pub async fn beside(url: &str) -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new(url.replace("sqlite:", "sqlite://"));
     options.max_connections(1).sqlx_logging(false);
     options.map_sqlx_sqlite_opts(|sqlite| sqlite.pragma("journal_mode", "WAL").pragma("synchronous", "FULL"));
     Database::connect(options).await.unwrap()
 }
 
-/// One Job with one schedule, each minute.
-async fn prepare(store: &Store) {
-    let at = store.now().await.unwrap();
-    let settings = SpaceSettings::default();
-    let space = Space::create(SpaceUid(Uuid::from_u128(1)), "spaces/s".parse().unwrap(), settings, at);
-    store.space_create(&space).await.unwrap();
-    let push = Push {
-        name: "spaces/s/apps/a".parse().unwrap(),
+/// An App to make Tasks of.
+pub fn push(name: AppName) -> Push {
+    Push {
+        name,
         source: Some(Source::Image("registry.example/app:1".into())),
         command: Some(Command::parse("command", "true".into()).unwrap()),
         env: Env::default(),
         replace_env: false,
         resources: Resources::default(),
-    };
-    let app = App::create(AppUid(Uuid::from_u128(2)), space.space.uid, push, at).unwrap();
+    }
+}
+
+/// One Job with one schedule, each minute.
+async fn prepare(store: &Store) {
+    let at = store.now().await.unwrap();
+    // All that fall due at once are to fire at once.
+    let quota = Quota { waiting: 1_000_000, ..Quota::default() };
+    let settings = SpaceSettings { quota, ..SpaceSettings::default() };
+    let space = Space::create(SpaceUid(Uuid::from_u128(1)), "spaces/s".parse().unwrap(), settings, at);
+    store.space_create(&space).await.unwrap();
+    let app =
+        App::create(AppUid(Uuid::from_u128(2)), space.space.uid, push("spaces/s/apps/a".parse().unwrap()), at).unwrap();
     store.app_create(&app).await.unwrap();
     let identity = (JobUid(Uuid::from_u128(3)), "spaces/s/jobs/j".parse().unwrap());
     let job = Job::create(identity, &app.app, TaskTemplate::default(), ConcurrencyPolicy::Always, at);
@@ -178,6 +185,6 @@ async fn texts(db: &DatabaseConnection, statement: Statement) -> Vec<String> {
     rows.iter().map(|row| row.try_get("", "value").unwrap()).collect()
 }
 
-fn is_postgres(db: &DatabaseConnection) -> bool {
+pub fn is_postgres(db: &DatabaseConnection) -> bool {
     db.get_database_backend() == DbBackend::Postgres
 }

@@ -19,6 +19,7 @@ mod listening;
 mod logs;
 mod outcomes;
 mod push;
+mod quotas;
 mod raw;
 mod reflection;
 mod schedules;

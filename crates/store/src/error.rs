@@ -25,6 +25,9 @@ pub enum StoreError {
     /// What lies between there and now is not all kept any more.
     #[error("the feed no longer goes back that far")]
     Trimmed,
+    /// The Space has as many live Tasks as its quota allows.
+    #[error("{space} has as many live Tasks as its quota allows ({quota})")]
+    LiveQuota { space: String, quota: u32 },
     /// The caller holds it no longer: nothing was changed, and nothing it says will be.
     #[error("held by another session, or by none")]
     Fenced,

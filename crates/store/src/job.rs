@@ -13,6 +13,7 @@ use taskplane_domain::task::Task;
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
 use crate::job_write::{self, Births};
+use crate::quota::{self, Room, Turn};
 use crate::row::{job, schedule, task};
 use crate::sql;
 use crate::task_accept::{self, RequestKey};
@@ -101,7 +102,7 @@ impl Store {
         let space = self.space_get(&SpaceName(name.space.clone())).await?;
         let live = self.read(live_of([job.uid.0]).all(self.db())).await?;
         let live = live.into_iter().map(Task::try_from).collect::<Result<_, _>>()?;
-        Ok(DueJob { job, app, space, cluster, schedules: Vec::new(), live })
+        Ok(DueJob { job, app, space, cluster, schedules: Vec::new(), live, room: usize::MAX })
     }
 
     /// `AlreadyExists` when the name is taken, `NotFound` when the App is gone.
@@ -115,14 +116,22 @@ impl Store {
     }
 
     /// `Conflict`: the Job, its App, or a Task that was to be cancelled is not what it was when the change was decided.
+    /// `LiveQuota`: it makes a Task, and the Space has no room for one.
     pub async fn job_commit(&self, change: JobChange, key: Option<RequestKey>) -> Result<Committed, StoreError> {
         let change = change.sealed(|uid, env| self.secrets().seal_task(uid, env));
         let asked = Arc::new((change, key));
-        self.write("job_commit", move |txn| {
+        let mut turn = Turn::Shared;
+        loop {
             let asked = Arc::clone(&asked);
-            Box::pin(async move { commit(txn, asked.0.clone(), asked.1.as_ref()).await })
-        })
-        .await
+            let committed = self.write("job_commit", move |txn| {
+                let asked = Arc::clone(&asked);
+                Box::pin(async move { commit(txn, asked.0.clone(), asked.1.as_ref(), turn).await })
+            });
+            match committed.await? {
+                Some(committed) => return Ok(committed),
+                None => turn = Turn::Alone,
+            }
+        }
     }
 }
 
@@ -164,14 +173,31 @@ async fn create(txn: &Txn, write: JobWrite) -> Result<Job, Fault> {
     Ok(job)
 }
 
-async fn commit(txn: &Txn, change: JobChange, key: Option<&RequestKey>) -> Result<Committed, Fault> {
+/// None: whether there is room can only be said by one that has the Space to itself.
+async fn commit(
+    txn: &Txn,
+    change: JobChange,
+    key: Option<&RequestKey>,
+    turn: Turn,
+) -> Result<Option<Committed>, Fault> {
     let job = change.job().clone();
-    if let Some(key) = key
-        && let Some(task) = task_accept::accepted_before(txn, job.space_uid, METHOD, key).await?
-    {
-        return Ok(Committed { job, task: Some(task), repeated: true });
+    let repeated = |task, job| Committed { job, task: Some(task), repeated: true };
+    if let Some(task) = task_accept::accepted_before(txn, job.space_uid, METHOD, key).await? {
+        return Ok(Some(repeated(task, job)));
     }
     let births = Births::of(&change);
+    if births.count > 0 {
+        match quota::room(txn, job.space_uid, turn).await? {
+            Room::Enough => {}
+            Room::Scarce => return Ok(None),
+            Room::None { quota } => {
+                // What took the last place may have been this very request.
+                let before = task_accept::accepted_before(txn, job.space_uid, METHOD, key).await?;
+                let task = before.ok_or_else(|| quota::full(&job.name.space, quota))?;
+                return Ok(Some(repeated(task, job)));
+            }
+        }
+    }
     // Its place in the order of Jobs first, then of Apps: whoever takes both takes them in this order.
     advance(txn, &change).await?;
     let first_id = match births {
@@ -185,7 +211,7 @@ async fn commit(txn: &Txn, change: JobChange, key: Option<&RequestKey>) -> Resul
     }
     let job = write.job.clone();
     job_write::all(txn, vec![write]).await?;
-    Ok(Committed { job, task, repeated: false })
+    Ok(Some(Committed { job, task, repeated: false }))
 }
 
 /// Moves the row on if it is still what the change was decided on, and holds it until the transaction is over.

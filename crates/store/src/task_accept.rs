@@ -9,6 +9,7 @@ use taskplane_domain::uid::SpaceUid;
 
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
+use crate::quota::{self, Room, Turn};
 use crate::row::{app, key, task};
 use crate::txn::Txn;
 use crate::{event, sql};
@@ -32,23 +33,41 @@ pub struct Accepted {
 }
 
 impl Store {
-    /// `Conflict` when the App has another revision than the one the Task was made from: read it again.
+    /// `Conflict` when the App has another revision than the one the Task was made from: read it again. `LiveQuota` when the
+    /// Space has no room for it.
     pub async fn task_accept(&self, birth: Birth, key: Option<RequestKey>) -> Result<Accepted, StoreError> {
         let birth = birth.sealed(|uid, env| self.secrets().seal_task(uid, env));
         let asked = Arc::new((birth, key));
-        self.write("task_accept", move |txn| {
+        let mut turn = Turn::Shared;
+        loop {
             let asked = Arc::clone(&asked);
-            Box::pin(async move { accept(txn, &asked.0, asked.1.as_ref()).await })
-        })
-        .await
+            let accepted = self.write("task_accept", move |txn| {
+                let asked = Arc::clone(&asked);
+                Box::pin(async move { accept(txn, &asked.0, asked.1.as_ref(), turn).await })
+            });
+            match accepted.await? {
+                Some(accepted) => return Ok(accepted),
+                None => turn = Turn::Alone,
+            }
+        }
     }
 }
 
-async fn accept(txn: &Txn, birth: &Birth, key: Option<&RequestKey>) -> Result<Accepted, Fault> {
-    if let Some(key) = key
-        && let Some(task) = accepted_before(txn, birth.task().space_uid, METHOD, key).await?
-    {
-        return Ok(Accepted { task, repeated: true });
+/// None: whether there is room can only be said by one that has the Space to itself.
+async fn accept(txn: &Txn, birth: &Birth, key: Option<&RequestKey>, turn: Turn) -> Result<Option<Accepted>, Fault> {
+    let space = birth.task().space_uid;
+    if let Some(task) = accepted_before(txn, space, METHOD, key).await? {
+        return Ok(Some(Accepted { task, repeated: true }));
+    }
+    match quota::room(txn, space, turn).await? {
+        Room::Enough => {}
+        Room::Scarce => return Ok(None),
+        Room::None { quota } => {
+            // What took the last place may have been this very request.
+            let before = accepted_before(txn, space, METHOD, key).await?;
+            let full = || quota::full(&birth.task().name.space, quota);
+            return Ok(Some(Accepted { task: before.ok_or_else(full)?, repeated: true }));
+        }
     }
     let id = next_id(txn, birth.task()).await?;
     let step = birth.clone().numbered(id);
@@ -61,7 +80,7 @@ async fn accept(txn: &Txn, birth: &Birth, key: Option<&RequestKey>) -> Result<Ac
         (Fault::Again(error), _) => Fault::Store(error),
         (fault, _) => fault,
     })?;
-    Ok(Accepted { task: step.into_task(), repeated: false })
+    Ok(Some(Accepted { task: step.into_task(), repeated: false }))
 }
 
 /// The Task that the same request made before.
@@ -69,8 +88,9 @@ pub(crate) async fn accepted_before(
     txn: &Txn,
     space: SpaceUid,
     method: &str,
-    key: &RequestKey,
+    key: Option<&RequestKey>,
 ) -> Result<Option<Task>, Fault> {
+    let Some(key) = key else { return Ok(None) };
     let id = (space.0, key.principal.clone(), method.to_owned(), key.key.clone());
     let Some(found) = key::Entity::find_by_id(id).one(&txn.db).await? else { return Ok(None) };
     if found.request_hash != key.hash {

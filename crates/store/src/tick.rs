@@ -1,7 +1,7 @@
 //! Ticks: Jobs with schedules due are claimed, decided and written in one transaction.
 //!
-//! The Job's row is locked first, then the Apps' rows in the order of their uids, then the Tasks that may be replaced: what is
-//! decided on cannot move. Replicas pass over what another one has locked.
+//! The Spaces come first (see `tick_room`), then the Jobs' rows are locked, then the Apps' rows in the order of their uids,
+//! then the Tasks that may be replaced: what is decided on cannot move. Replicas pass over what another one has locked.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use crate::error::{Corrupt, Fault, StoreError};
 use crate::job::live_of;
 use crate::row::{Row, app, app_revision, big, job, schedule, space, task};
 use crate::secrets::Secrets;
+use crate::tick_room::{self, Rooms};
 use crate::txn::Txn;
 use crate::{job_write, sql};
 
@@ -117,6 +118,7 @@ struct Scene {
     /// The latest tick behind its mark for which a schedule has an entry in the ledger: nothing up to it is decided again.
     entered: HashMap<Uuid, i64>,
     live: HashMap<Uuid, Vec<task::Model>>,
+    rooms: Rooms,
 }
 
 /// Jobs with schedules due, the longest overdue first.
@@ -135,16 +137,22 @@ fn due_jobs(now: Timestamp, limit: u32) -> Selector<SelectGetableTuple<Uuid>> {
 async fn pass(txn: &Txn, only: Option<Uuid>, limit: u32, cluster: Name, decide: Decide) -> Result<Ticked, Fault> {
     let mut scene = Scene::lock(txn, only, limit, cluster).await?;
     let found = u32::try_from(scene.jobs.len()).unwrap_or(u32::MAX);
-    let (mut writes, mut unreadable) = (Vec::new(), Vec::new());
+    let (mut writes, mut unreadable, mut held) = (Vec::new(), Vec::new(), Vec::new());
     let mut counters: HashMap<Uuid, u64> =
         scene.apps.iter().map(|(uid, app)| (*uid, app.next_task_id.unsigned_abs())).collect();
-    for row in std::mem::take(&mut scene.jobs) {
-        let (uid, app_uid) = (row.uid, row.app_uid);
+    for row in scene.jobs_in_turn() {
+        let (uid, app_uid, space_uid) = (row.uid, row.app_uid, row.space_uid);
         match scene.due(row) {
             Ok(due) => {
-                let Some(change) = decide(due, scene.now) else { continue };
+                let schedules = due.schedules.len();
+                let change = decide(due, scene.now);
+                if change.as_ref().map_or(0, |change| change.schedules().len()) < schedules {
+                    held.push(uid);
+                }
+                let Some(change) = change else { continue };
                 let next = counters.entry(app_uid).or_insert(1);
                 let births = change.births() as u64;
+                scene.rooms.take(space_uid, births);
                 let change = change.sealed(|uid, env| scene.secrets.seal_task(uid, env));
                 writes.push(change.numbered(*next));
                 *next += births;
@@ -156,9 +164,12 @@ async fn pass(txn: &Txn, only: Option<Uuid>, limit: u32, cluster: Name, decide: 
         }
     }
     let tasks = writes.iter().map(|write: &JobWrite| write.births.len()).sum::<usize>();
-    let ticked = Ticked { jobs: found, tasks: u32::try_from(tasks).unwrap_or(u32::MAX), more: found == limit };
+    // What is held back takes no part any more; what another replica is at would be found again at once.
+    let more = scene.rooms.made_way() || found > 0 && found + scene.rooms.elsewhere() == limit;
+    let ticked = Ticked { jobs: found, tasks: u32::try_from(tasks).unwrap_or(u32::MAX), more };
     scene.advance(txn, &writes, &counters).await?;
     job_write::all(txn, writes).await?;
+    tick_room::hold_jobs(txn, held, scene.now).await?;
     set_aside(txn, unreadable, scene.now).await?;
     Ok(ticked)
 }
@@ -170,6 +181,7 @@ impl Scene {
             Some(uid) => vec![uid],
             None => due_jobs(now, limit).all(&txn.db).await?,
         };
+        let (due, rooms) = Rooms::of(txn, due, now).await?;
         let jobs = job::Entity::find()
             .filter(job::Column::Uid.is_in(due))
             .order_by_asc(job::Column::Uid)
@@ -236,7 +248,16 @@ impl Scene {
             schedules,
             entered: entered.into_iter().filter_map(|(uid, latest)| Some((uid, latest?))).collect(),
             live,
+            rooms,
         })
+    }
+
+    /// Where there is not room for all, whoever has waited longest comes first.
+    fn jobs_in_turn(&mut self) -> Vec<job::Model> {
+        let mut jobs = std::mem::take(&mut self.jobs);
+        let mark = |job: &job::Model| self.schedules.get(&job.uid)?.iter().map(|schedule| schedule.mark).min();
+        jobs.sort_by_cached_key(mark);
+        jobs
     }
 
     fn due(&mut self, row: job::Model) -> Result<DueJob, Corrupt> {
@@ -253,7 +274,8 @@ impl Scene {
         }
         let live = self.live.remove(&uid).unwrap_or_default();
         let live = live.into_iter().map(Task::try_from).collect::<Result<_, _>>()?;
-        Ok(DueJob { job: row.open(&self.secrets)?, app, space, cluster: self.cluster.clone(), schedules, live })
+        let room = self.rooms.left(row.space_uid);
+        Ok(DueJob { job: row.open(&self.secrets)?, app, space, cluster: self.cluster.clone(), schedules, live, room })
     }
 
     /// Moves on the counters of Jobs and Apps, whose rows are locked.

@@ -65,6 +65,10 @@ fn from_store(error: StoreError, text: String) -> Status {
         StoreError::Conflict(_) => details::retry_later(Code::Aborted, "CONFLICT", text, Duration::from_millis(50)),
         StoreError::Trimmed => details::error(Code::OutOfRange, "RESUME_TOKEN_TOO_OLD", text),
         StoreError::InUse { .. } => details::error(Code::FailedPrecondition, "IN_USE", text),
+        StoreError::LiveQuota { .. } => {
+            let text = format!("{text}: wait until some are over, or raise its quota.live_tasks");
+            details::retry_later(Code::ResourceExhausted, "LIVE_TASKS_QUOTA", text, Duration::from_secs(5))
+        }
         StoreError::KeyReused => details::error(Code::FailedPrecondition, "REQUEST_ID_REUSED", text),
         StoreError::Fenced => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
         StoreError::Unavailable(_) | StoreError::Unreachable { .. } | StoreError::Unusable(_) => unavailable(&error),

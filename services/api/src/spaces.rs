@@ -7,7 +7,7 @@ use taskplane_domain::{Name, SpaceName};
 use taskplane_proto::convert::{etag_matches, settings_masked};
 use taskplane_proto::v1 as pb;
 use taskplane_proto::v1::space_service_server::SpaceService;
-use taskplane_store::StoreError;
+use taskplane_store::{StoreError, Usage};
 use tonic::{Request, Response, Status};
 
 use crate::Api;
@@ -34,8 +34,15 @@ impl SpaceService for Api {
 
     async fn get_space(&self, request: Request<pb::GetSpaceRequest>) -> Result<Response<pb::Space>, Status> {
         let name = parse_name(&request.into_inner().name)?;
-        let space = self.platform.store.space_get(&name).await.map_err(ApiError::from)?;
-        Ok(Response::new((&space).into()))
+        let store = &self.platform.store;
+        let space = store.space_get(&name).await.map_err(ApiError::from)?;
+        let Usage { live, running, waiting } = store.space_usage(space.uid).await.map_err(ApiError::from)?;
+        let usage = pb::SpaceUsage {
+            live_tasks: live.cast_signed(),
+            running_tasks: running.cast_signed(),
+            waiting_tasks: waiting.cast_signed(),
+        };
+        Ok(Response::new(pb::Space { usage: Some(usage), ..(&space).into() }))
     }
 
     async fn list_spaces(

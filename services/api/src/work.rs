@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use prost::Message as _;
 use taskplane_bus::{Ring, Topic};
 use taskplane_domain::event::{Event, EventData, Fact};
+use taskplane_domain::name::Name;
 use taskplane_domain::run::RunKey;
 use taskplane_domain::task::TaskState;
 use taskplane_domain::uid::{SessionUid, TaskUid};
@@ -48,17 +49,20 @@ impl Api {
         let wait = wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default().min(WAIT_MAX);
         let deadline = Instant::now() + wait;
         // Listen before looking.
-        let mut rings = self.platform.feed.listen(Topic::tasks());
+        let feed = &self.platform.feed;
+        let mut rings = stream::select(feed.listen(Topic::tasks()), feed.listen(Topic::spaces()));
         loop {
             let items = self.work_look(session, capacity.min(BATCH), &in_hand).await?;
             if !items.is_empty() || self.platform.lifecycle.soft().is_cancelled() {
                 return Ok(items);
             }
             let next = self.next_look().await?;
+            // After the look: what waits by now and was not there for it has rung.
+            let held_back = self.platform.store.work_held_back(&cluster()?).await?;
             let rung = async {
                 loop {
                     match rings.next().await {
-                        Some(Ring::Event(event)) if !makes_work(&event) => {}
+                        Some(Ring::Event(event)) if !makes_work(&event, &held_back) => {}
                         Some(_) => return,
                         None => std::future::pending().await,
                     }
@@ -157,14 +161,17 @@ impl Api {
     }
 }
 
-/// Other events change nothing about what there is to do.
-fn makes_work(event: &Event) -> bool {
+/// Other events change nothing about what there is to do. `held_back`: Spaces that may wait for one of their Tasks to end.
+fn makes_work(event: &Event, held_back: &[Name]) -> bool {
     match event.fact {
         Fact::TaskRequested | Fact::TaskRequeued | Fact::TaskAttemptFailed | Fact::TaskCancelRequested => true,
-        // A Task that is to replace it may have been waiting for this.
+        // A Task that is to replace it may have been waiting for this, or one that its quota held back.
         Fact::TaskSucceeded | Fact::TaskFailed | Fact::TaskCancelled => {
             matches!(&event.data, EventData::Task(task) if task.job.is_some())
+                || held_back.contains(event.subject.space())
         }
+        // Its quota may be another one now.
+        Fact::SpaceUpdated => true,
         _ => false,
     }
 }

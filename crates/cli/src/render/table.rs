@@ -4,7 +4,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use taskplane_proto::event::v1::{Event, event};
 use taskplane_proto::v1::{
-    App, AppSource, Attempt, Condition, Resources, Space, SpaceQuota, Task, TaskState, app_source,
+    App, AppSource, Attempt, Condition, Resources, Space, SpaceQuota, SpaceUsage, Task, TaskState, app_source,
 };
 
 use super::state::{condition_status, reason, reason_name, state_name, succeeded};
@@ -51,7 +51,12 @@ pub fn spaces(spaces: &[Space], now: Timestamp) -> String {
 
 pub fn space(space: &Space, now: Timestamp) -> String {
     let SpaceQuota { live_tasks, running_tasks, waiting_tasks } = space.quota.unwrap_or_default();
-    let limit = |count: i32| if count == 0 { String::new() } else { count.to_string() };
+    let used = |of: fn(SpaceUsage) -> i64, limit: i32| match (space.usage.map(of), limit) {
+        (None, 0) => String::new(),
+        (None, limit) => limit.to_string(),
+        (Some(used), 0) => used.to_string(),
+        (Some(used), limit) => format!("{used} of {limit}"),
+    };
     let kept = |count: Option<i32>| count.map(|count| count.to_string()).unwrap_or_default();
     facts([
         ("Name", names::last(&space.name).to_owned()),
@@ -62,9 +67,9 @@ pub fn space(space: &Space, now: Timestamp) -> String {
         ("Failed task retention", kept(space.failed_task_retention_count)),
         ("Log cap", log_cap(space)),
         ("Logs of terminated tasks", if space.delete_terminated_logs { "deleted" } else { "kept" }.to_owned()),
-        ("Live tasks", limit(live_tasks)),
-        ("Running tasks", limit(running_tasks)),
-        ("Waiting tasks", limit(waiting_tasks)),
+        ("Live tasks", used(|usage| usage.live_tasks, live_tasks)),
+        ("Running tasks", used(|usage| usage.running_tasks, running_tasks)),
+        ("Waiting tasks", used(|usage| usage.waiting_tasks, waiting_tasks)),
         ("Default resources", amounts(space.default_resources.as_ref())),
         ("Minimum resources", amounts(space.min_resources.as_ref())),
         ("Maximum resources", amounts(space.max_resources.as_ref())),

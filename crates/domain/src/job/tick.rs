@@ -22,6 +22,8 @@ pub struct DueJob {
     pub schedules: Vec<Schedule>,
     /// Tasks of the Job that are not over.
     pub live: Vec<Task>,
+    /// How many Tasks may come to wait in the Space besides those that do.
+    pub room: usize,
 }
 
 /// A schedule that owes a tick.
@@ -32,8 +34,11 @@ struct Owing {
 }
 
 /// Decides each due schedule, in the order of their times. None: nothing is due after all.
+///
+/// A tick that there is no room for is not decided, nor are those behind it: they stay due, and what has not been decided by
+/// the time there is room is decided then, the latest tick of each schedule.
 pub fn decide(due: DueJob, now: Timestamp) -> Option<JobChange> {
-    let DueJob { job, app, space, cluster, schedules, live } = due;
+    let DueJob { job, app, space, cluster, schedules, live, room } = due;
     let mut change = JobChange::new(job.clone(), now);
     let mut owing = Vec::new();
     for schedule in schedules {
@@ -57,6 +62,9 @@ pub fn decide(due: DueJob, now: Timestamp) -> Option<JobChange> {
     for (index, owing) in owing.into_iter().enumerate() {
         let superseded_by = last_name.clone().filter(|_| Some(index) != last_in_time);
         let (outcome, birth) = scene.outcome(&owing, alive, superseded_by);
+        if birth.is_some() && change.births() >= room {
+            break;
+        }
         alive += usize::from(birth.is_some());
         change.enters(scene.entry(&owing, outcome), birth);
         let Owing { schedule, tick, missed: _ } = owing;
@@ -137,7 +145,7 @@ pub fn run_now(
     trace: Option<String>,
     now: Timestamp,
 ) -> Result<JobChange, RunRefused> {
-    let DueJob { job, app, space, cluster, schedules: _, live: _ } = due;
+    let DueJob { job, app, space, cluster, schedules: _, live: _, room: _ } = due;
     job.alive()?;
     let text = uid.0.simple().to_string();
     let asked = job.asks_for(asked, &text[text.len() - 6..]);

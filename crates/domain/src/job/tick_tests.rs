@@ -53,7 +53,7 @@ fn due(policy: ConcurrencyPolicy, crons: &[&str], at: &str) -> DueJob {
         other => panic!("{other:?}"),
     });
     let schedules = schedules.collect();
-    DueJob { job: write.job, app, space, cluster: "c".parse().unwrap(), schedules, live: Vec::new() }
+    DueJob { job: write.job, app, space, cluster: "c".parse().unwrap(), schedules, live: Vec::new(), room: usize::MAX }
 }
 
 fn with_plan(mut due: DueJob, change: impl Fn(&mut Schedule)) -> DueJob {

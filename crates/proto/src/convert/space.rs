@@ -53,6 +53,7 @@ impl From<&Space> for pb::Space {
             max_resources: said(max),
             default_task_timeout: default_timeout.map(duration_to_pb),
             security_groups: group_names(&name.0, security_groups),
+            usage: None,
         }
     }
 }
@@ -82,6 +83,7 @@ impl TryFrom<pb::Space> for SpaceSettings {
             max_resources,
             default_task_timeout,
             security_groups: _,
+            usage: _,
         } = space;
         let pb::SpaceQuota { live_tasks, running_tasks, waiting_tasks } = quota.unwrap_or_default();
         let mut check = Check::new();

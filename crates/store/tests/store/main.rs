@@ -33,6 +33,7 @@ mod job_races;
 mod jobs;
 mod list;
 mod outbox;
+mod quotas;
 mod removal;
 mod secrets;
 mod security_groups;

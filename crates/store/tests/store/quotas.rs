@@ -1,0 +1,419 @@
+//! Quotas of a Space: kept to the Task under any concurrency, never at the cost of a tick, nor of another Space.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use taskplane_domain::app::App;
+use taskplane_domain::job::{ConcurrencyPolicy, RunJob, RunOutcome, run_now};
+use taskplane_domain::name::{Name, SpaceName};
+use taskplane_domain::session::Session;
+use taskplane_domain::space::{Quota, Space, SpaceSettings};
+use taskplane_domain::task::Task;
+use taskplane_domain::uid::{SpaceUid, TaskUid};
+use taskplane_store::{Accepted, RequestKey, StoreError, Usage};
+use tokio::task::JoinSet;
+
+use crate::job_kit::{a_job, drain, job_name, pass, tasks_of};
+use crate::kit::{Kit, asked, name};
+
+crate::on_both_engines![
+    of_two_that_ask_for_the_last_place_one_gets_it,
+    four_hundred_at_once_fill_a_space_to_its_quota,
+    a_refused_task_leaves_nothing_behind,
+    a_repeated_request_is_answered_in_a_full_space,
+    one_request_sent_twenty_times_gets_the_last_place,
+    a_run_of_a_job_counts_and_its_ticks_are_never_refused,
+    a_tick_without_room_stays_due_and_the_latest_one_fires,
+    ticks_of_two_passes_at_once_stop_at_the_ceiling,
+    a_full_space_delays_no_tick_of_another,
+    a_job_with_more_schedules_than_room_fires_some_of_them,
+    no_more_tasks_are_handed_out_than_may_run,
+    eight_claimers_at_once_never_hand_out_one_too_many,
+    a_single_task_does_not_wait_behind_three_hundred_of_another_space,
+    a_place_goes_to_the_space_that_has_the_fewest,
+    where_one_runs_at_a_time_spaces_take_turns,
+    three_at_a_time_are_shared_out_evenly_among_two,
+    a_space_that_may_be_held_back_is_named_and_counted,
+];
+
+async fn a_space(kit: &Kit, text: &str, quota: Quota) -> (Space, App) {
+    let settings = SpaceSettings { quota, ..SpaceSettings::default() };
+    let change = Space::create(SpaceUid(kit.uid()), SpaceName(name(text)), settings, kit.now());
+    kit.store.space_create(&change).await.unwrap();
+    let app = kit.an_app(&change.space, "a").await;
+    (change.space, app)
+}
+
+fn live(live: u32) -> Quota {
+    Quota { live, ..Quota::default() }
+}
+
+fn running(running: u32) -> Quota {
+    Quota { running: Some(running), ..Quota::default() }
+}
+
+fn waiting(waiting: u32) -> Quota {
+    Quota { waiting, ..Quota::default() }
+}
+
+/// So many calls at once, over all of these Apps; which of them were accepted.
+async fn at_once(kit: &Kit, space: &Space, apps: &[App], count: usize) -> Vec<Task> {
+    let mut calls = JoinSet::new();
+    for app in apps.iter().cycle().take(count) {
+        let (store, birth) = (kit.store.clone(), kit.a_birth(space, app));
+        calls.spawn(async move { store.task_accept(birth, None).await });
+    }
+    let accepted = |result: Result<Accepted, StoreError>| match result {
+        Ok(accepted) => Some(accepted.task),
+        Err(StoreError::LiveQuota { .. }) => None,
+        Err(error) => panic!("{error}"),
+    };
+    calls.join_all().await.into_iter().filter_map(accepted).collect()
+}
+
+async fn usage(kit: &Kit, space: &Space) -> Usage {
+    kit.store.space_usage(space.uid).await.unwrap()
+}
+
+async fn of_two_that_ask_for_the_last_place_one_gets_it(kit: Kit) {
+    let (space, app) = a_space(&kit, "s", live(3)).await;
+    let other = kit.an_app(&space, "b").await;
+    let apps = [app.clone(), other];
+    kit.a_task(&space, &app).await;
+    kit.a_task(&space, &app).await;
+    for round in 0..25 {
+        let accepted = at_once(&kit, &space, &apps, 2).await;
+        assert_eq!(accepted.len(), 1, "round {round}");
+        kit.cancelled(&accepted[0]).await;
+    }
+}
+
+async fn four_hundred_at_once_fill_a_space_to_its_quota(kit: Kit) {
+    // More than the database has connections: the first ones share the Space, the last ones have it to themselves.
+    let (space, app) = a_space(&kit, "s", live(250)).await;
+    let mut apps = vec![app];
+    for number in 1..8 {
+        apps.push(kit.an_app(&space, &format!("a{number}")).await);
+    }
+    let accepted = at_once(&kit, &space, &apps, 400).await;
+    assert_eq!((accepted.len(), usage(&kit, &space).await.live), (250, 250));
+    for task in &accepted[..5] {
+        kit.cancelled(task).await;
+    }
+    assert_eq!(at_once(&kit, &space, &apps, 30).await.len(), 5);
+}
+
+async fn a_refused_task_leaves_nothing_behind(kit: Kit) {
+    let (space, app) = a_space(&kit, "s", live(1)).await;
+    let first = kit.a_task(&space, &app).await;
+    let events = kit.events("s").await.len();
+    let (uid, key) = requested(&space, "k");
+    let refused = kit.store.task_accept(kit.a_birth_as(uid, &space, &app, asked(&app)), Some(key.clone())).await;
+    let refused = refused.unwrap_err();
+    assert!(matches!(&refused, StoreError::LiveQuota { space, quota: 1 } if space == "spaces/s"), "{refused}");
+    assert_eq!(kit.events("s").await.len(), events);
+    kit.cancelled(&first).await;
+    let again = kit.store.task_accept(kit.a_birth_as(uid, &space, &app, asked(&app)), Some(key)).await.unwrap();
+    assert_eq!((again.task.name.id, again.repeated), (2, false));
+}
+
+fn requested(space: &Space, text: &str) -> (TaskUid, RequestKey) {
+    let key = RequestKey { principal: "anna".into(), key: text.into(), hash: [1; 32] };
+    (TaskUid::requested(space.uid, "anna", text), key)
+}
+
+async fn a_repeated_request_is_answered_in_a_full_space(kit: Kit) {
+    let (space, app) = a_space(&kit, "s", live(1)).await;
+    let (uid, key) = requested(&space, "k");
+    let birth = kit.a_birth_as(uid, &space, &app, asked(&app));
+    let first = kit.store.task_accept(birth.clone(), Some(key.clone())).await.unwrap();
+    let second = kit.store.task_accept(birth, Some(key)).await.unwrap();
+    assert_eq!((second.task, second.repeated), (first.task, true));
+}
+
+async fn one_request_sent_twenty_times_gets_the_last_place(kit: Kit) {
+    let (space, app) = a_space(&kit, "s", live(1)).await;
+    let (uid, key) = requested(&space, "k");
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        let (store, birth) = (kit.store.clone(), kit.a_birth_as(uid, &space, &app, asked(&app)));
+        let key = key.clone();
+        calls.spawn(async move { store.task_accept(birth, Some(key)).await.unwrap() });
+    }
+    let accepted = calls.join_all().await;
+    assert_eq!(accepted.iter().filter(|accepted| !accepted.repeated).count(), 1);
+    assert_eq!(usage(&kit, &space).await.live, 1);
+}
+
+async fn a_run_of_a_job_counts_and_its_ticks_are_never_refused(kit: Kit) {
+    let (space, app) = a_space(&kit, "s", live(1)).await;
+    let job = a_job(&kit, &app, "j", ConcurrencyPolicy::Always, &["* * * * *"]).await;
+    kit.a_task(&space, &app).await;
+    let scene = kit.store.job_scene(&job.name, name("local")).await.unwrap();
+    let run = run_now(scene, TaskUid(kit.uid()), RunJob::default(), None, kit.now()).unwrap();
+    let refused = kit.store.job_commit(run.clone(), None).await.unwrap_err();
+    assert!(matches!(refused, StoreError::LiveQuota { quota: 1, .. }), "{refused}");
+    kit.advance(60);
+    assert_eq!(pass(&kit.store, 10).await.tasks, 1);
+    assert_eq!(usage(&kit, &space).await, Usage { live: 2, running: 0, waiting: 2 });
+    // Changes that make no Task are not asked about room.
+    let view = kit.store.job_get(&job.name).await.unwrap();
+    let gone = view.job.delete(&view.schedules, Vec::new(), Duration::ZERO, kit.now()).unwrap();
+    kit.store.job_commit(gone, None).await.unwrap();
+}
+
+async fn a_tick_without_room_stays_due_and_the_latest_one_fires(kit: Kit) {
+    let (_, app) = a_space(&kit, "s", waiting(2)).await;
+    let job = a_job(&kit, &app, "j", ConcurrencyPolicy::Always, &["* * * * *"]).await;
+    for _ in 0..6 {
+        kit.advance(60);
+        drain(&kit.store, 10).await;
+        assert!(kit.store.ticks_next_due().await.unwrap().unwrap() > Duration::ZERO, "it is tried without end");
+    }
+    let tasks = tasks_of(&kit, Some(&job.name)).await;
+    assert_eq!(tasks.len(), 2);
+    kit.cancelled(&tasks[0]).await;
+    kit.advance(10);
+    assert_eq!(pass(&kit.store, 10).await.tasks, 1);
+    let runs = kit.store.job_runs_list(&job.name, None, 10).await.unwrap();
+    let told: Vec<_> = runs.iter().map(|run| (run.tick.as_ref().unwrap().at.to_string(), run.missed)).collect();
+    assert_eq!(told[0], ("2030-01-01T00:06:00Z".to_owned(), 3));
+    assert!(runs.iter().all(|run| matches!(run.outcome, RunOutcome::Started { .. })));
+    assert_eq!(runs.len(), 3);
+}
+
+async fn ticks_of_two_passes_at_once_stop_at_the_ceiling(kit: Kit) {
+    let (space, app) = a_space(&kit, "s", waiting(25)).await;
+    for number in 0..60 {
+        a_job(&kit, &app, &format!("j{number}"), ConcurrencyPolicy::Always, &["* * * * *"]).await;
+    }
+    for round in 1..=3 {
+        kit.advance(60);
+        let passes = (0..6).map(|_| {
+            let store = kit.store.clone();
+            async move { drain(&store, 7).await }
+        });
+        JoinSet::from_iter(passes).join_all().await;
+        drain(&kit.store, 7).await;
+        assert_eq!(usage(&kit, &space).await.waiting, 25, "round {round}");
+        let task = tasks_of(&kit, None).await.into_iter().find(|task| !task.state.kind().is_final()).unwrap();
+        kit.cancelled(&task).await;
+    }
+}
+
+async fn a_full_space_delays_no_tick_of_another(kit: Kit) {
+    let (_, app) = a_space(&kit, "s", waiting(1)).await;
+    for number in 0..30 {
+        a_job(&kit, &app, &format!("j{number}"), ConcurrencyPolicy::Always, &["* * * * *"]).await;
+    }
+    kit.advance(60);
+    drain(&kit.store, 5).await;
+    let (other, victim) = a_space(&kit, "t", Quota::default()).await;
+    let job = taskplane_domain::job::Job::create(
+        (taskplane_domain::uid::JobUid(kit.uid()), "spaces/t/jobs/v".parse().unwrap()),
+        &victim,
+        Default::default(),
+        ConcurrencyPolicy::Always,
+        kit.now(),
+    );
+    let plan = taskplane_domain::job::Plan::parse("", "* * * * *", "", Default::default(), None).unwrap();
+    let uid = taskplane_domain::uid::ScheduleUid(kit.uid());
+    kit.store.job_create(job.scheduled(uid, name("v"), plan, false)).await.unwrap();
+    kit.advance(60);
+    // Thirty that cannot fire are due before it, and a pass takes five.
+    let (mut passes, mut tasks) = (0, 0);
+    while usage(&kit, &other).await.live == 0 {
+        let ticked = pass(&kit.store, 5).await;
+        assert!(ticked.more || usage(&kit, &other).await.live > 0, "it would wait for another look");
+        tasks += ticked.tasks;
+        passes += 1;
+    }
+    assert!(passes <= 2, "{passes} passes");
+    assert_eq!(tasks, 1);
+}
+
+async fn a_job_with_more_schedules_than_room_fires_some_of_them(kit: Kit) {
+    let (_, app) = a_space(&kit, "s", waiting(2)).await;
+    a_job(&kit, &app, "j", ConcurrencyPolicy::Always, &["* * * * *"; 5]).await;
+    kit.advance(60);
+    assert_eq!(pass(&kit.store, 10).await.tasks, 2);
+    let mut fired = BTreeMap::new();
+    for _ in 0..4 {
+        for task in tasks_of(&kit, None).await.iter().filter(|task| !task.state.kind().is_final()) {
+            *fired.entry(task.job.clone().unwrap().schedule.unwrap()).or_insert(0) += 1;
+            kit.cancelled(task).await;
+        }
+        kit.advance(10);
+        pass(&kit.store, 10).await;
+    }
+    // Each for the one minute: whoever waited came before whoever was due again.
+    assert_eq!(fired.len(), 5);
+    assert!(kit.store.job_runs_list(&job_name("j"), None, 100).await.unwrap().len() >= 5);
+}
+
+async fn claim(kit: &Kit, session: &Session, limit: u32) -> u64 {
+    kit.store.work_claim(session.uid, limit).await.unwrap()
+}
+
+async fn no_more_tasks_are_handed_out_than_may_run(kit: Kit) {
+    let (space, app) = a_space(&kit, "s", running(2)).await;
+    let mut tasks = Vec::new();
+    for _ in 0..5 {
+        kit.advance(1);
+        tasks.push(kit.a_task(&space, &app).await);
+    }
+    let session = kit.a_session("e").await;
+    assert_eq!(claim(&kit, &session, 10).await, 2);
+    assert_eq!(claim(&kit, &session, 10).await, 0, "held, though not begun");
+    let run = kit.running(&tasks[0]).await;
+    let cancelling = kit.cancelled(&run).await;
+    assert_eq!(claim(&kit, &session, 10).await, 0, "there as long as it has not ended");
+    kit.observed(&cancelling, kit.end(&tasks[0], 143)).await;
+    assert_eq!(claim(&kit, &session, 10).await, 1);
+    // One that waits and is cancelled gives its place back as well.
+    kit.cancelled(&tasks[2]).await;
+    assert_eq!(claim(&kit, &session, 10).await, 1);
+    let held = kit.store.work_held(session.uid).await.unwrap();
+    let held: Vec<u64> = held.iter().map(|held| held.task.name.id).collect();
+    assert_eq!(held, [2, 4], "the oldest first");
+}
+
+async fn eight_claimers_at_once_never_hand_out_one_too_many(kit: Kit) {
+    let mut spaces = Vec::new();
+    for number in 0..3 {
+        let (space, app) = a_space(&kit, &format!("s{number}"), running(5)).await;
+        for _ in 0..30 {
+            kit.a_task(&space, &app).await;
+        }
+        spaces.push(space);
+    }
+    let kit = Arc::new(kit);
+    let mut claimers = JoinSet::new();
+    for number in 0..8 {
+        let (kit, session) = (Arc::clone(&kit), kit.a_session(&format!("e{number}")).await);
+        let spaces: Vec<_> = spaces.iter().map(|space| space.uid).collect();
+        claimers.spawn(async move {
+            let mut ended = 0;
+            loop {
+                claim(&kit, &session, 3).await;
+                for space in &spaces {
+                    let usage = kit.store.space_usage(*space).await.unwrap();
+                    assert!(usage.running <= 5, "{usage:?}");
+                }
+                let held = kit.store.work_held(session.uid).await.unwrap();
+                if held.is_empty() && kit.store.work_held_back(&name("local")).await.unwrap().is_empty() {
+                    return ended;
+                }
+                for held in held {
+                    let task = kit.running(&held.task).await;
+                    kit.observed(&task, kit.end(&task, 0)).await;
+                    ended += 1;
+                }
+            }
+        });
+    }
+    assert_eq!(claimers.join_all().await.into_iter().sum::<i32>(), 90, "each of them once");
+}
+
+async fn a_single_task_does_not_wait_behind_three_hundred_of_another_space(kit: Kit) {
+    let (hog, app) = a_space(&kit, "hog", Quota::default()).await;
+    for _ in 0..300 {
+        kit.a_task(&hog, &app).await;
+    }
+    let session = kit.a_session("e").await;
+    assert_eq!(claim(&kit, &session, 10).await, 10);
+    kit.advance(60);
+    let mut victims = Vec::new();
+    for number in 0..3 {
+        let (space, app) = a_space(&kit, &format!("v{number}"), Quota::default()).await;
+        victims.push(kit.a_task(&space, &app).await);
+    }
+    // Younger by a minute than all of the other Space, and next all the same.
+    assert_eq!(claim(&kit, &session, 3).await, 3);
+    for victim in victims {
+        let owner = kit.store.task_owner(victim.uid).await.unwrap();
+        assert_eq!(owner.unwrap().0.uid, session.uid);
+    }
+    assert_eq!(claim(&kit, &session, 3).await, 3, "what the others leave goes to whoever has something");
+}
+
+async fn a_place_goes_to_the_space_that_has_the_fewest(kit: Kit) {
+    let mut spaces = BTreeMap::new();
+    for (text, tasks) in [("a", 20), ("b", 20), ("c", 2)] {
+        let (space, app) = a_space(&kit, text, Quota::default()).await;
+        for _ in 0..tasks {
+            kit.a_task(&space, &app).await;
+        }
+        spaces.insert(text, space);
+        if text == "a" {
+            let session = kit.a_session("first").await;
+            assert_eq!(claim(&kit, &session, 6).await, 6);
+        }
+    }
+    let session = kit.a_session("e").await;
+    assert_eq!(claim(&kit, &session, 12).await, 12);
+    let mut running = BTreeMap::new();
+    for (text, space) in &spaces {
+        running.insert(*text, usage(&kit, space).await.running);
+    }
+    assert_eq!(running, BTreeMap::from([("a", 8), ("b", 8), ("c", 2)]));
+}
+
+/// Claims so many at a time, and has them all end before the next claim. How often each Space had a place.
+async fn rounds(kit: &Kit, limit: u32, count: usize) -> Vec<String> {
+    let session = kit.a_session("e").await;
+    let mut order = Vec::new();
+    for _ in 0..count {
+        claim(kit, &session, limit).await;
+        for held in kit.store.work_held(session.uid).await.unwrap() {
+            order.push(held.task.name.space.to_string());
+            let task = kit.running(&held.task).await;
+            kit.observed(&task, kit.end(&task, 0)).await;
+        }
+    }
+    order
+}
+
+async fn where_one_runs_at_a_time_spaces_take_turns(kit: Kit) {
+    for (text, tasks) in [("hog", 40), ("a", 3), ("b", 1)] {
+        let (space, app) = a_space(&kit, text, Quota::default()).await;
+        for _ in 0..tasks {
+            kit.a_task(&space, &app).await;
+        }
+        kit.advance(1);
+    }
+    let order = rounds(&kit, 1, 8).await;
+    assert_eq!(order, ["hog", "a", "b", "hog", "a", "hog", "a", "hog"]);
+}
+
+async fn three_at_a_time_are_shared_out_evenly_among_two(kit: Kit) {
+    for text in ["a", "b"] {
+        let (space, app) = a_space(&kit, text, Quota::default()).await;
+        for _ in 0..20 {
+            kit.a_task(&space, &app).await;
+        }
+    }
+    let order = rounds(&kit, 3, 6).await;
+    assert_eq!(order.iter().filter(|space| *space == "a").count(), 9, "{order:?}");
+}
+
+async fn a_space_that_may_be_held_back_is_named_and_counted(kit: Kit) {
+    let held_back = async || -> Vec<Name> { kit.store.work_held_back(&name("local")).await.unwrap() };
+    let (space, app) = a_space(&kit, "s", running(1)).await;
+    let first = kit.a_task(&space, &app).await;
+    let session = kit.a_session("e").await;
+    assert_eq!(claim(&kit, &session, 5).await, 1);
+    assert_eq!(held_back().await, []);
+    kit.a_task(&space, &app).await;
+    assert_eq!(held_back().await, [name("s")]);
+    assert_eq!(kit.store.work_held_back(&name("far")).await.unwrap(), []);
+    assert_eq!(usage(&kit, &space).await, Usage { live: 2, running: 1, waiting: 1 });
+    let run = kit.running(&first).await;
+    assert_eq!(held_back().await, [name("s")]);
+    kit.observed(&run, kit.end(&first, 0)).await;
+    assert_eq!(held_back().await, [name("s")], "nobody has looked since");
+    assert_eq!(usage(&kit, &space).await, Usage { live: 1, running: 0, waiting: 1 });
+    assert_eq!(claim(&kit, &session, 5).await, 1);
+    assert_eq!(held_back().await, []);
+}
