@@ -9,6 +9,7 @@ mod bounds;
 mod cancel;
 mod client;
 mod command_line;
+mod command_line_groups;
 mod command_line_jobs;
 mod command_line_tasks;
 mod crash;

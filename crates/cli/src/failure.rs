@@ -156,6 +156,10 @@ const MESSAGES: [&str; 7] = ["app.", "space.", "task.", "spec.", "job.template."
 
 /// The flag or argument that sets a field of a request.
 fn flag(field: &str) -> Option<String> {
+    // Rules stand in a file, which knows no message around them.
+    if let Some(rules) = field.strip_prefix("security_group.rules") {
+        return Some(format!("rules{rules}"));
+    }
     // A Job's command is an argument, everybody else's a flag.
     if field == "job.template.command" {
         return Some("COMMAND".to_owned());
@@ -190,6 +194,7 @@ fn flag(field: &str) -> Option<String> {
         "source.image" | "source.kind.image" | "image" => "--docker-image",
         "source" | "source.archive" | "chunk" => "-p/--path",
         "app_id" | "app" => "APP",
+        "target" => "APP",
         "job_id" => "JOB",
         "cron" => "CRON",
         "concurrency_policy" => "-c/--concurrency-policy",
@@ -204,6 +209,7 @@ fn flag(field: &str) -> Option<String> {
         "start_time" => "--from",
         "end_time" => "--to",
         "space_id" => "NAME",
+        "security_group_id" | "security_group.name" => "GROUP",
         "retry_policy" | "retry_policy.max_attempts" => "--max-attempts",
         "retry_policy.retry_on" => "--retry-on",
         "retry_policy.backoff" => "--backoff",
@@ -293,6 +299,8 @@ mod tests {
         assert_eq!(flag("env").as_deref(), Some("-e/--env"));
         assert_eq!(flag("job.template.resources.disk").as_deref(), Some("-k/--disk-quota"));
         assert_eq!(flag("job.template.env.A B").as_deref(), Some("-e/--env A B"));
+        assert_eq!(flag("security_group.rules[3].ports").as_deref(), Some("rules[3].ports"));
+        assert_eq!(flag("security_group_id").as_deref(), Some("GROUP"));
         assert_eq!(flag("environment"), None);
         assert_eq!(flag("page_token"), None);
     }

@@ -18,6 +18,7 @@ mod output;
 pub mod pack;
 mod progress;
 mod render;
+pub mod rules;
 mod target;
 mod watch;
 

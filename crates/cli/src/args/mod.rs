@@ -2,6 +2,7 @@
 
 mod app;
 mod job;
+mod security_group;
 mod space;
 mod task;
 pub mod value;
@@ -17,6 +18,7 @@ pub use job::{
     CreateJobArgs, DeleteJobArgs, DeleteJobScheduleArgs, GapArg, JobArgs, JobHistoryArgs, JobSchedulesArgs, OverlapArg,
     PauseJobArgs, PolicyArg, PreviewArgs, RunJobArgs, ScheduleJobArgs, WhenArgs,
 };
+pub use security_group::{BindGroupArgs, DeleteGroupArgs, RulesArgs, SecurityGroupArgs};
 pub use space::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceResources, SpaceSettings, UpdateSpaceArgs};
 pub use task::{
     EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunArgs, RunTaskArgs, StateArg, TaskArgs, TaskPick, TasksArgs,
@@ -90,6 +92,20 @@ pub enum Command {
     App(AppArgs),
     /// Delete an App with its finished Tasks and their logs
     DeleteApp(DeleteAppArgs),
+    /// List security groups: where Tasks may open connections to
+    SecurityGroups,
+    /// Show a security group with its rules, and what it is bound to
+    SecurityGroup(SecurityGroupArgs),
+    /// Make a security group from a file of rules
+    CreateSecurityGroup(RulesArgs),
+    /// Replace the rules of a security group, for the Tasks that are accepted from now on
+    UpdateSecurityGroup(RulesArgs),
+    /// Bind a security group to an App, or to all Apps of the Space
+    BindSecurityGroup(BindGroupArgs),
+    /// End the binding of a security group
+    UnbindSecurityGroup(BindGroupArgs),
+    /// Delete a security group that is not bound
+    DeleteSecurityGroup(DeleteGroupArgs),
     /// Run a Task on an App
     RunTask(Box<RunTaskArgs>),
     /// List Tasks of the Space, or of one App

@@ -10,6 +10,7 @@ mod preview;
 mod push;
 mod run;
 mod schedule;
+mod security_group;
 mod space;
 mod target;
 mod task;
@@ -35,6 +36,13 @@ pub async fn dispatch(context: &Context, command: Command) -> Result<(), Failure
         Command::Apps => app::list(context).await,
         Command::App(args) => app::show(context, args).await,
         Command::DeleteApp(args) => app::delete(context, args).await,
+        Command::SecurityGroups => security_group::list(context).await,
+        Command::SecurityGroup(args) => security_group::show(context, args).await,
+        Command::CreateSecurityGroup(args) => security_group::create(context, args).await,
+        Command::UpdateSecurityGroup(args) => security_group::update(context, args).await,
+        Command::BindSecurityGroup(args) => security_group::bind(context, args).await,
+        Command::UnbindSecurityGroup(args) => security_group::unbind(context, args).await,
+        Command::DeleteSecurityGroup(args) => security_group::delete(context, args).await,
         Command::RunTask(args) => run::run_task(context, *args).await,
         Command::Tasks(args) => task::list(context, args).await,
         Command::Task(args) => task::show(context, args).await,

@@ -6,7 +6,7 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
 use taskplane_proto::event::v1::Event;
-use taskplane_proto::v1::{App, Job, JobRun, LogLine, PreviewScheduleResponse, Schedule, Space, Task};
+use taskplane_proto::v1::{App, Job, JobRun, LogLine, PreviewScheduleResponse, Schedule, SecurityGroup, Space, Task};
 
 use crate::failure::Failure;
 
@@ -35,6 +35,7 @@ resource! {
     Space, "taskplane.v1.Space", name;
     App, "taskplane.v1.App", name;
     Task, "taskplane.v1.Task", name;
+    SecurityGroup, "taskplane.v1.SecurityGroup", name;
     Job, "taskplane.v1.Job", name;
     Schedule, "taskplane.v1.Schedule", name;
     JobRun, "taskplane.v1.JobRun", name;
@@ -113,6 +114,7 @@ mod tests {
         encoder.value(&Space::default()).unwrap();
         encoder.value(&App::default()).unwrap();
         encoder.value(&Event::default()).unwrap();
+        encoder.value(&SecurityGroup::default()).unwrap();
         encoder.value(&Job::default()).unwrap();
         encoder.value(&Schedule::default()).unwrap();
         encoder.value(&JobRun::default()).unwrap();

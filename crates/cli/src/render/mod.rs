@@ -2,6 +2,7 @@
 
 pub mod job;
 pub mod json;
+pub mod security_group;
 pub mod state;
 pub mod table;
 

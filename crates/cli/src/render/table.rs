@@ -75,6 +75,7 @@ pub fn space(space: &Space, now: Timestamp) -> String {
         ("Maximum resources", amounts(space.max_resources.as_ref())),
         ("Default timeout", space.default_task_timeout.and_then(clock::exact).unwrap_or_default()),
         ("Env", space.env_names.join(", ")),
+        ("Security groups", last_parts(&space.security_groups)),
     ])
 }
 
@@ -119,10 +120,15 @@ pub fn app(app: &App, now: Timestamp) -> String {
         ("Disk", disk),
         ("CPU", cpu),
         ("Env", app.env_names.join(", ")),
+        ("Security groups", last_parts(&app.security_groups)),
         ("Revision", app.revision.to_string()),
         ("Age", clock::between(app.create_time, None, now).unwrap_or_default()),
-        ("Last push", clock::between(app.update_time, None, now).map(|ago| format!("{ago} ago")).unwrap_or_default()),
+        ("Last change", clock::between(app.update_time, None, now).map(|ago| format!("{ago} ago")).unwrap_or_default()),
     ])
+}
+
+fn last_parts(names: &[String]) -> String {
+    names.iter().map(|name| names::last(name)).collect::<Vec<_>>().join(", ")
 }
 
 /// No App has a long-running process, so all of them are stopped as kf understands it.

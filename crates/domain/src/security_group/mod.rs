@@ -157,7 +157,7 @@ impl Groups {
 
 /// What is said of a Task with these groups before anybody made a run of it; nothing when there are none.
 pub fn not_known_yet(groups: &Groups) -> Option<Condition> {
-    let message = format!("nothing has been made to run it yet that enforces {}", named(groups.iter()));
+    let message = format!("nobody knows before a run is made whether it enforces {}", named(groups.iter()));
     let condition = Condition::unmet(ENFORCED, "NotMadeYet", message);
     (!groups.is_empty()).then_some(Condition { status: ConditionStatus::Unknown, ..condition })
 }
@@ -165,7 +165,7 @@ pub fn not_known_yet(groups: &Groups) -> Option<Condition> {
 /// What a backend says that makes processes of its own machine; nothing when there are no groups.
 pub fn not_enforced_locally(groups: &[GroupRules]) -> Option<Condition> {
     let named = named(groups.iter().map(|rules| &rules.group));
-    let message = format!("a local process reaches whatever this machine reaches, whatever is said by {named}");
+    let message = format!("a local process reaches whatever its machine reaches: nothing enforces {named}");
     (!groups.is_empty()).then(|| Condition::unmet(ENFORCED, "LocalProcess", message))
 }
 
@@ -262,7 +262,7 @@ mod tests {
         let frozen = [GroupRules { group: group(1, "db", 3), rules: Vec::new() }];
         assert_eq!(
             not_enforced_locally(&frozen).unwrap().message,
-            "a local process reaches whatever this machine reaches, whatever is said by security group db (revision 3)"
+            "a local process reaches whatever its machine reaches: nothing enforces security group db (revision 3)"
         );
         let name = |number: u128| format!("{}{number}", "x".repeat(48));
         let many: Vec<_> =
