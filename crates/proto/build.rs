@@ -6,12 +6,13 @@ use std::{env, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "taskplane/v1/space.proto",
     "taskplane/v1/app.proto",
     "taskplane/v1/task.proto",
     "taskplane/v1/job.proto",
     "taskplane/v1/security_group.proto",
+    "taskplane/v1/service.proto",
     "taskplane/v1/event.proto",
     "taskplane/event/v1/event.proto",
     "taskplane/internal/v1/spec.proto",

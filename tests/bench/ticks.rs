@@ -109,7 +109,9 @@ pub fn push(name: AppName) -> Push {
         command: Some(Command::parse("command", "true".into()).unwrap()),
         env: Env::default(),
         replace_env: false,
+        unset_env: Vec::new(),
         resources: Resources::default(),
+        services: Vec::new(),
     }
 }
 

@@ -36,12 +36,14 @@ pub struct Application {
     pub cpu: Option<String>,
     pub env: BTreeMap<String, String>,
     pub image: Option<String>,
+    /// Names of services, with what their bindings are to be called.
+    pub services: Vec<(String, Option<String>)>,
     /// What stands in the file and has no effect, a line each.
     pub warnings: Vec<String>,
 }
 
 /// Fields of Cloud Foundry that mean something for long-running processes only, or that have no counterpart here.
-const NOT_FOR_TASKS: [&str; 33] = [
+const NOT_FOR_TASKS: [&str; 32] = [
     "args",
     "build",
     "buildpack",
@@ -71,7 +73,6 @@ const NOT_FOR_TASKS: [&str; 33] = [
     "readiness-health-check-invocation-timeout",
     "readiness-health-check-type",
     "routes",
-    "services",
     "sidecars",
     "stack",
     "timeout",
@@ -162,6 +163,7 @@ impl Reader<'_> {
                 "disk_quota" | "disk-quota" => app.disk = self.text(&at, value)?,
                 "cpu" | "cpu-cores" => app.cpu = self.text(&at, value)?,
                 "env" => app.env = self.env(&at, value)?,
+                "services" => app.services = self.services(&at, value, &mut app.warnings)?,
                 "docker" => self.docker(&at, value, &mut app)?,
                 // What they ask for is how it is.
                 "no-route" | "task" => {}
@@ -183,6 +185,39 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Each a name, or a mapping with `name` and perhaps `binding_name`.
+    fn services(
+        &self,
+        place: &str,
+        value: &Value,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<(String, Option<String>)>, ManifestError> {
+        let list = match value {
+            Value::Null => return Ok(Vec::new()),
+            Value::Sequence(list) => list,
+            _ => return Err(self.shape(place, "a list of services")),
+        };
+        let mut services = Vec::with_capacity(list.len());
+        for (index, value) in list.iter().enumerate() {
+            let at = format!("{place}[{index}]");
+            let Value::Mapping(fields) = value else {
+                let name = self.text(&at, value)?.ok_or_else(|| self.shape(&at, "the name of a service"))?;
+                services.push((name, None));
+                continue;
+            };
+            let (mut name, mut binding) = (None, None);
+            for (key, value) in fields {
+                match key.as_str() {
+                    Some("name") => name = self.text(&format!("{at}.name"), value)?,
+                    Some("binding_name") => binding = self.text(&format!("{at}.binding_name"), value)?,
+                    _ => warnings.push(format!("manifest field {} of a service has no effect, ignored", shown(key))),
+                }
+            }
+            services.push((name.ok_or_else(|| self.shape(&at, "the `name` of a service"))?, binding));
+        }
+        Ok(services)
     }
 
     fn env(&self, place: &str, value: &Value) -> Result<BTreeMap<String, String>, ManifestError> {

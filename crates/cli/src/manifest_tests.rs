@@ -41,6 +41,7 @@ fn the_fields_that_apply_are_read() {
             cpu: Some("0.5".to_owned()),
             env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             image: None,
+            services: Vec::new(),
             warnings: vec!["manifest field \"defaults\" is not known, ignored".to_owned()],
         }
     );
@@ -51,6 +52,16 @@ fn the_fields_that_apply_are_read() {
 fn the_only_application_is_taken_whatever_its_name() {
     let app = parse("applications: [{name: other, command: x}]", "shop", &[]).unwrap();
     assert_eq!(app.command.as_deref(), Some("x"));
+}
+
+#[test]
+fn services_are_named_alone_or_with_what_they_are_called() {
+    let text = "applications: [{name: a, services: [db, {name: queue, binding_name: jobs, parameters: {x: 1}}]}]";
+    let app = parse(text, "a", &[]).unwrap();
+    assert_eq!(app.services, [("db".to_owned(), None), ("queue".to_owned(), Some("jobs".to_owned()))]);
+    assert_eq!(app.warnings, ["manifest field \"parameters\" of a service has no effect, ignored"]);
+    let line = parse("applications: [{name: a, services: [{binding_name: x}]}]", "a", &[]).unwrap_err();
+    assert!(line.ends_with("applications[0].services[0]: expected the `name` of a service"), "{line}");
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use jiff::Timestamp;
 
+use crate::bind;
 use crate::env::{self, Env};
 use crate::event::{Event, EventData, Fact, Subject};
 use crate::invalid::{Check, Invalid};
 use crate::name::AppName;
 use crate::quantity::Resources;
 use crate::security_group::Groups;
+use crate::service::Binding;
 use crate::uid::{AppUid, SpaceUid};
 
 /// Longest command.
@@ -33,6 +35,8 @@ pub struct AppSpec {
     pub env: Env,
     pub resources: Resources,
     pub security_groups: Groups,
+    /// In the order in which they were bound.
+    pub services: Vec<Binding>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +117,11 @@ pub struct Push {
     pub command: Option<Option<Command>>,
     pub env: Env,
     pub replace_env: bool,
+    /// Taken out of what the App has already; names it has not are passed over.
+    pub unset_env: Vec<String>,
     pub resources: Resources,
+    /// To be bound to, beside what the App is bound to already.
+    pub services: Vec<Binding>,
 }
 
 /// An App as it is to be, with the event that says so.
@@ -125,24 +133,27 @@ pub struct AppChange {
 
 impl App {
     pub fn create(uid: AppUid, space_uid: SpaceUid, push: Push, at: Timestamp) -> Result<AppChange, Invalid> {
-        let Push { name, source, command, env, replace_env: _, resources } = push;
+        let Push { name, source, command, env, replace_env: _, unset_env: _, resources, services } = push;
         let source = source
             .ok_or_else(|| Invalid::one("app.source", "is required on the first push: send an image or an archive"))?;
-        let spec = AppSpec { source, command: command.flatten(), env, resources, security_groups: Groups::default() };
+        let services = bound_as_well(&name, Vec::new(), services)?;
+        let security_groups = Groups::default();
+        let spec = AppSpec { source, command: command.flatten(), env, resources, services, security_groups };
         Ok(Self { uid, space_uid, name, revision: 1, spec, version: 1, created_at: at, updated_at: at }
             .told(Fact::AppPushed, at))
     }
 
     /// The change that `push` makes, or none when everything is as it says.
     pub fn push(self, push: Push, at: Timestamp) -> Result<Option<AppChange>, Invalid> {
-        let Push { name: _, source, command, env, replace_env, resources } = push;
+        let Push { name, source, command, env, replace_env, unset_env, resources, services } = push;
         let before = self.spec.clone();
         let spec = AppSpec {
             source: source.unwrap_or(before.source),
             command: command.unwrap_or(before.command),
-            env: if replace_env { env } else { before.env.overlaid(&env) },
+            env: if replace_env { env } else { before.env.without(&unset_env).overlaid(&env) },
             resources: resources.or(before.resources),
             security_groups: before.security_groups,
+            services: bound_as_well(&name, before.services, services)?,
         };
         let mut check = Check::new();
         if spec.env.size() > env::INHERITED_MAX {
@@ -152,22 +163,13 @@ impl App {
             );
         }
         check.finish()?;
-        Ok(self.respecified(spec, Fact::AppPushed, at))
+        Ok(self.revised(spec, Fact::AppPushed, at))
     }
 
     /// The change to these security groups, or none when they are bound already.
     pub fn with_groups(self, security_groups: Groups, at: Timestamp) -> Option<AppChange> {
         let spec = AppSpec { security_groups, ..self.spec.clone() };
-        self.respecified(spec, Fact::AppUpdated, at)
-    }
-
-    /// A revision that says `spec`; none when the present one does.
-    fn respecified(self, spec: AppSpec, fact: Fact, at: Timestamp) -> Option<AppChange> {
-        if spec == self.spec {
-            return None;
-        }
-        let (revision, version) = (self.revision + 1, self.version + 1);
-        Some(Self { revision, spec, version, updated_at: at, ..self }.told(fact, at))
+        self.revised(spec, Fact::AppUpdated, at)
     }
 
     pub fn delete(self, at: Timestamp) -> AppChange {
@@ -175,7 +177,7 @@ impl App {
         Self { version, updated_at: at, ..self }.told(Fact::AppDeleted, at)
     }
 
-    fn told(self, fact: Fact, at: Timestamp) -> AppChange {
+    pub(crate) fn told(self, fact: Fact, at: Timestamp) -> AppChange {
         let event = Event {
             uid: self.uid.0,
             sequence: self.version,
@@ -187,6 +189,18 @@ impl App {
         };
         AppChange { app: self, event }
     }
+}
+
+/// A push says again what was bound before, whatever the name it was bound by.
+fn bound_as_well(app: &AppName, mut services: Vec<Binding>, new: Vec<Binding>) -> Result<Vec<Binding>, Invalid> {
+    for binding in new {
+        if services.iter().any(|there| there.service == binding.service) {
+            continue;
+        }
+        services =
+            bind::with(app, services, binding).map_err(|error| Invalid::one("app.services", error.to_string()))?;
+    }
+    Ok(services)
 }
 
 #[cfg(test)]
@@ -201,7 +215,9 @@ mod tests {
             command: command.map(|text| Command::parse("command", text.into()).unwrap()),
             env: Env::stored(env.iter().map(|(k, v)| ((*k).into(), (*v).into()))),
             replace_env: false,
+            unset_env: Vec::new(),
             resources: Resources::default(),
+            services: Vec::new(),
         }
     }
 

@@ -12,8 +12,13 @@ pub const TASK_MAX: usize = 32 * 1024;
 /// All of an App, or all of a Space; together they may have twice as much.
 pub const INHERITED_MAX: usize = 64 * 1024;
 
+/// Of the first binding with a `uri`; without one a variable like any other.
+pub const DATABASE_URL: &str = "DATABASE_URL";
+/// Where the files of bindings are.
+pub const BINDING_ROOT: &str = "SERVICE_BINDING_ROOT";
+
 /// Names that the platform sets itself.
-const RESERVED: [&str; 4] = ["INSTANCE_GUID", "MEMORY_LIMIT", "MEMORY_LIMIT_IN_MB", "DISK_LIMIT"];
+const RESERVED: [&str; 5] = [BINDING_ROOT, "INSTANCE_GUID", "MEMORY_LIMIT", "MEMORY_LIMIT_IN_MB", "DISK_LIMIT"];
 const RESERVED_PREFIXES: [&str; 6] = ["VCAP_", "CF_INSTANCE_", "CF_TASK_", "KUBERNETES_", "TASKPLANE_", "KFT_CMD_"];
 
 /// A value that must not be printed: it has no `Debug`, no `Display` and leaves only by [`Secret::reveal`].
@@ -117,6 +122,23 @@ impl Env {
     /// These variables, with `over` replacing those of the same name.
     pub fn overlaid(mut self, over: &Self) -> Self {
         self.0.extend(over.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self
+    }
+
+    /// These variables without those names.
+    pub fn without(mut self, names: &[String]) -> Self {
+        for name in names {
+            self.0.remove(name);
+        }
+        self
+    }
+
+    /// These variables, with one of them as `asked` has it: also when it has none of that name.
+    pub fn with_one_of(mut self, asked: &Self, name: &str) -> Self {
+        match asked.0.get(name) {
+            Some(value) => self.0.insert(name.to_owned(), value.clone()),
+            None => self.0.remove(name),
+        };
         self
     }
 

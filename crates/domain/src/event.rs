@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::job::JobRun;
-use crate::name::{AppName, JobName, Name, SpaceName, TaskName};
+use crate::name::{AppName, JobName, Name, ServiceName, SpaceName, TaskName};
 use crate::task::{Exit, Reason, StateKind};
 
 /// A fact, in the past tense. Its spelling is the last token of the subject on the bus.
@@ -20,6 +20,9 @@ pub enum Fact {
     /// What it inherits or is bound to changed, without a push.
     AppUpdated,
     AppDeleted,
+    ServiceCreated,
+    ServiceUpdated,
+    ServiceDeleted,
     JobCreated,
     JobUpdated,
     JobPaused,
@@ -47,13 +50,16 @@ pub enum Fact {
 }
 
 impl Fact {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::SpaceCreated,
         Self::SpaceUpdated,
         Self::SpaceDeleted,
         Self::AppPushed,
         Self::AppUpdated,
         Self::AppDeleted,
+        Self::ServiceCreated,
+        Self::ServiceUpdated,
+        Self::ServiceDeleted,
         Self::JobCreated,
         Self::JobUpdated,
         Self::JobPaused,
@@ -83,6 +89,7 @@ impl Fact {
         match self {
             Self::SpaceCreated | Self::SpaceUpdated | Self::SpaceDeleted => Kind::Space,
             Self::AppPushed | Self::AppUpdated | Self::AppDeleted => Kind::App,
+            Self::ServiceCreated | Self::ServiceUpdated | Self::ServiceDeleted => Kind::Service,
             Self::JobCreated
             | Self::JobUpdated
             | Self::JobPaused
@@ -112,9 +119,9 @@ impl Fact {
     /// Unique together with [`Fact::kind`].
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::SpaceCreated | Self::JobCreated => "created",
-            Self::SpaceUpdated | Self::AppUpdated | Self::JobUpdated => "updated",
-            Self::SpaceDeleted | Self::AppDeleted | Self::JobDeleted => "deleted",
+            Self::SpaceCreated | Self::ServiceCreated | Self::JobCreated => "created",
+            Self::SpaceUpdated | Self::AppUpdated | Self::ServiceUpdated | Self::JobUpdated => "updated",
+            Self::SpaceDeleted | Self::AppDeleted | Self::ServiceDeleted | Self::JobDeleted => "deleted",
             Self::JobPaused => "paused",
             Self::JobResumed => "resumed",
             Self::JobScheduleCreated => "schedule-created",
@@ -149,6 +156,7 @@ impl Fact {
 pub enum Kind {
     Space,
     App,
+    Service,
     Job,
     Task,
 }
@@ -158,6 +166,7 @@ impl Kind {
         match self {
             Self::Space => "space",
             Self::App => "app",
+            Self::Service => "service",
             Self::Job => "job",
             Self::Task => "task",
         }
@@ -168,7 +177,8 @@ impl FromStr for Kind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Space, Self::App, Self::Job, Self::Task].into_iter().find(|kind| kind.as_str() == text).ok_or(())
+        const ALL: [Kind; 5] = [Kind::Space, Kind::App, Kind::Service, Kind::Job, Kind::Task];
+        ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 
@@ -177,6 +187,7 @@ impl FromStr for Kind {
 pub enum Subject {
     Space(SpaceName),
     App(AppName),
+    Service(ServiceName),
     Job(JobName),
     Task(TaskName),
 }
@@ -186,6 +197,7 @@ impl Subject {
         match self {
             Self::Space(name) => &name.0,
             Self::App(name) => &name.space,
+            Self::Service(name) => &name.space,
             Self::Job(name) => &name.space,
             Self::Task(name) => &name.space,
         }
@@ -193,7 +205,7 @@ impl Subject {
 
     pub fn app(&self) -> Option<&Name> {
         match self {
-            Self::Space(_) | Self::Job(_) => None,
+            Self::Space(_) | Self::Service(_) | Self::Job(_) => None,
             Self::App(name) => Some(&name.app),
             Self::Task(name) => Some(&name.app),
         }
@@ -205,6 +217,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Space(name) => name.fmt(f),
             Self::App(name) => name.fmt(f),
+            Self::Service(name) => name.fmt(f),
             Self::Job(name) => name.fmt(f),
             Self::Task(name) => name.fmt(f),
         }
@@ -215,6 +228,7 @@ impl fmt::Display for Subject {
 pub enum EventData {
     Space,
     App { revision: u32 },
+    Service { revision: u32 },
     Job(JobSnapshot),
     Task(TaskSnapshot),
 }
@@ -268,6 +282,7 @@ impl Event {
         let name = match &self.subject {
             Subject::Space(name) => &name.0,
             Subject::App(name) => &name.app,
+            Subject::Service(name) => &name.service,
             Subject::Job(name) => &name.job,
             Subject::Task(name) => &name.app,
         };

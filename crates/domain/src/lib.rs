@@ -4,10 +4,12 @@
 //! time to a [`task::Transition`], which carries its event: who stores the one cannot forget the other.
 
 pub mod app;
+pub mod bind;
 pub mod env;
 pub mod event;
 pub mod invalid;
 pub mod job;
+pub mod json;
 pub mod label;
 pub mod log;
 pub mod name;
@@ -16,6 +18,7 @@ pub mod retention;
 pub mod run;
 pub mod schedule;
 pub mod security_group;
+pub mod service;
 pub mod session;
 pub mod space;
 pub mod task;

@@ -86,6 +86,12 @@ pub struct SecurityGroupName {
     pub group: Name,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName {
+    pub space: Name,
+    pub service: Name,
+}
+
 impl JobName {
     pub fn schedule(&self, schedule: Name) -> ScheduleName {
         ScheduleName { space: self.space.clone(), job: self.job.clone(), schedule }
@@ -131,6 +137,12 @@ impl fmt::Display for TaskName {
 impl fmt::Display for JobName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "spaces/{}/jobs/{}", self.space, self.job)
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "spaces/{}/services/{}", self.space, self.service)
     }
 }
 
@@ -193,6 +205,16 @@ impl FromStr for SecurityGroupName {
         const FORM: NameError = NameError::Form("spaces/{space}/securityGroups/{group}");
         let [space, group] = parts(text, ["spaces", "securityGroups"]).ok_or(FORM)?;
         Ok(Self { space: space.parse()?, group: group.parse()? })
+    }
+}
+
+impl FromStr for ServiceName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const FORM: NameError = NameError::Form("spaces/{space}/services/{service}");
+        let [space, service] = parts(text, ["spaces", "services"]).ok_or(FORM)?;
+        Ok(Self { space: space.parse()?, service: service.parse()? })
     }
 }
 

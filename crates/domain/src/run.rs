@@ -9,6 +9,7 @@ use crate::env::Env;
 use crate::name::TaskName;
 use crate::quantity::Resources;
 use crate::security_group::GroupRules;
+use crate::service::BoundService;
 use crate::task::{Condition, Exit, Reason};
 use crate::uid::{AppUid, RunUid, SpaceUid, TaskUid};
 
@@ -42,6 +43,8 @@ pub struct RunSpec {
     pub inherited_env: Env,
     /// What the Task brought.
     pub task_env: Env,
+    /// What the App was bound to.
+    pub services: Vec<BoundService>,
     pub resources: Resources,
     /// Of the App and of its Space.
     pub security_groups: Vec<GroupRules>,

@@ -26,6 +26,7 @@ uid! {
     JobUid,
     ScheduleUid,
     SecurityGroupUid,
+    ServiceUid,
     /// One incarnation of an executor.
     SessionUid,
 }

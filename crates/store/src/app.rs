@@ -11,7 +11,7 @@ use crate::connect::Store;
 use crate::error::{Fault, StoreError};
 use crate::row::{app, app_revision, big};
 use crate::txn::Txn;
-use crate::{binding, event, space, sql};
+use crate::{binding, event, service, space, sql};
 
 impl Store {
     pub async fn app_get(&self, name: &AppName) -> Result<App, StoreError> {
@@ -66,6 +66,7 @@ impl Store {
 async fn create(txn: &Txn, change: &AppChange) -> Result<(), Fault> {
     let app = &change.app;
     space::lock(txn, app.space_uid, &app.name.space).await?;
+    service::lock(txn, app).await?;
     let inserted = app::Entity::insert(active(app)).exec_without_returning(&txn.db).await;
     inserted.map_err(|error| Fault::exists(error, &app.name))?;
     keep_spec(txn, app).await?;
@@ -87,10 +88,12 @@ pub(crate) fn revision_row(txn: &Txn, app: &App) -> app_revision::ActiveModel {
 
 async fn keep_spec(txn: &Txn, app: &App) -> Result<(), Fault> {
     app_revision::Entity::insert(revision_row(txn, app)).exec_without_returning(&txn.db).await?;
-    binding::keep(txn, binding::owner_of(app), binding::of_app(app)).await
+    binding::keep(txn, binding::owner_of(app), binding::of_app(app)).await?;
+    service::refuse_too_many(txn, app).await
 }
 
 pub(crate) async fn update(txn: &Txn, change: &AppChange) -> Result<(), Fault> {
+    service::lock(txn, &change.app).await?;
     let app = &change.app;
     advance(txn, app).await?;
     keep_spec(txn, app).await?;

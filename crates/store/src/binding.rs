@@ -43,7 +43,9 @@ fn rows(owner: Owner, bound: impl Iterator<Item = Bound>) -> impl Iterator<Item 
 
 /// Everything that a new revision of an App refers to.
 pub(crate) fn of_app(app: &App) -> impl Iterator<Item = Bound> {
-    app.spec.security_groups.iter().map(|group| Bound { uid: group.uid.0, revision: group.revision })
+    let groups = app.spec.security_groups.iter().map(|group| Bound { uid: group.uid.0, revision: group.revision });
+    let services = app.spec.services.iter();
+    groups.chain(services.map(|binding| Bound { uid: binding.service.0, revision: binding.revision }))
 }
 
 /// Keeps what a new revision refers to.
@@ -65,15 +67,16 @@ pub(crate) async fn forget(txn: &Txn, owner: Uuid, revisions: BTreeSet<i64>) -> 
 }
 
 /// A new revision of each App whose present one refers to `before`, all in this transaction: the caller holds what they are
-/// bound to, so that none is bound meanwhile. `renew` says what the next revision of an App is.
+/// bound to, so that none is bound meanwhile. `renew` says what the next revision of an App is, or that there can be none.
 pub(crate) async fn renew_apps<F>(txn: &Txn, before: Bound, at: Timestamp, renew: F) -> Result<(), Fault>
 where
-    F: Fn(App) -> Option<AppChange>,
+    F: Fn(App) -> Result<Option<AppChange>, Fault>,
 {
     const MOVED: &str = "UPDATE apps SET revision = revision + 1, version = version + 1, updated_at = $3 WHERE uid IN \
          (SELECT b.owner_uid FROM bindings b WHERE b.bound_uid = $1 AND b.bound_revision = $2 \
              AND b.owner_uid = apps.uid AND b.owner_revision = apps.revision)";
-    let changes: Vec<AppChange> = bound_apps(txn, before).await?.into_iter().filter_map(renew).collect();
+    let apps = bound_apps(txn, before).await?.into_iter();
+    let changes = apps.filter_map(|app| renew(app).transpose()).collect::<Result<Vec<AppChange>, Fault>>()?;
     let values = [before.uid.into(), i64::from(before.revision).into(), at.as_microsecond().into()];
     if sql::execute(&txn.db, MOVED, values).await? != changes.len() as u64 {
         // They are locked; a row that makes no sense is all that is left.

@@ -1,6 +1,7 @@
 //! What can go wrong, told apart by what a caller can do about it. SQL never shows in a message.
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
+use taskplane_domain::Invalid;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -16,6 +17,9 @@ pub enum StoreError {
     /// It cannot go while others need it.
     #[error("{name} still has {what}")]
     InUse { name: String, what: String },
+    /// What is stored already and what was asked for break a rule together.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// Something is sealed under the key of this id.
     #[error("secrets are sealed under key {0}, which --secret-key-file does not hold: add it as the second line")]
     KeyMissing(String),

@@ -37,6 +37,7 @@ mod revisions;
 mod row;
 mod secrets;
 mod security_group;
+mod service;
 mod session;
 mod settle;
 mod space;

@@ -29,6 +29,7 @@ pub(crate) enum Place {
     AppRevision(Uuid, i64),
     Job(Uuid),
     Task(Uuid),
+    ServiceRevision(Uuid, i64),
 }
 
 impl fmt::Display for Place {
@@ -38,6 +39,7 @@ impl fmt::Display for Place {
             Self::AppRevision(app, revision) => write!(f, "app_revisions/{app}/{revision}"),
             Self::Job(job) => write!(f, "jobs/{job}"),
             Self::Task(task) => write!(f, "tasks/{task}"),
+            Self::ServiceRevision(service, revision) => write!(f, "service_revisions/{service}/{revision}"),
         }
     }
 }
@@ -55,7 +57,11 @@ impl Secrets {
     pub(crate) fn seal_env(&self, place: Place, env: &Env) -> SealedEnv {
         let plain = pb::EnvSet::from(env).encode_to_vec();
         let names = env.names().map(str::to_owned).collect();
-        SealedEnv { names, sealed: self.0.seal_bytes(&place.to_string(), &plain) }
+        SealedEnv { names, sealed: self.seal(place, &plain) }
+    }
+
+    pub(crate) fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
+        self.0.seal_bytes(&place.to_string(), plain)
     }
 
     pub(crate) fn seal_task(&self, task: taskplane_domain::uid::TaskUid, env: &Env) -> SealedEnv {

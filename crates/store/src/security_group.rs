@@ -219,7 +219,7 @@ async fn update(txn: &Txn, group: &SecurityGroup) -> Result<(), Fault> {
     let before = Bound { uid: group.uid.0, revision: group.revision - 1 };
     binding::renew_apps(txn, before, at, |app| {
         let renewed = app.spec.security_groups.renewed(&next);
-        app.with_groups(renewed, at)
+        Ok(app.with_groups(renewed, at))
     })
     .await
 }

@@ -170,6 +170,12 @@ async fn delete(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
         let what = if apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
         return Err(StoreError::InUse { name, what }.into());
     }
+    let services = crate::service::count_of_space(txn, space.uid).await?;
+    if services > 0 {
+        let name = space.name.to_string();
+        let what = if services == 1 { "1 service".to_owned() } else { format!("{services} services") };
+        return Err(StoreError::InUse { name, what }.into());
+    }
     let envs = space_env::Entity::delete_many().filter(space_env::Column::SpaceUid.eq(space.uid.0));
     envs.exec(&txn.db).await?;
     security_group::delete_all_of(txn, space.uid.0).await?;

@@ -2,7 +2,7 @@
 
 use taskplane_domain::app::{App, Push, Source};
 use taskplane_domain::invalid::{Check, Invalid};
-use taskplane_domain::name::{AppName, Name, NameError, SpaceName};
+use taskplane_domain::name::{AppName, Name, NameError, ServiceName, SpaceName};
 use taskplane_domain::uid::AppUid;
 use taskplane_proto::convert::{PushAsked, SourceAsked, etag_matches};
 use taskplane_proto::v1 as pb;
@@ -19,7 +19,7 @@ use crate::tokens::{cut, page_size};
 impl AppService for Api {
     async fn push_app(&self, request: Request<Streaming<pb::PushAppRequest>>) -> Result<Response<pb::App>, Status> {
         let mut stream = request.into_inner();
-        let PushAsked { mut push, source, etag } = first(stream.message().await?)?;
+        let PushAsked { mut push, source, services, etag } = first(stream.message().await?)?;
         // Before the archive travels: a push to nowhere is refused at once.
         let space = SpaceName(push.name.space.clone());
         self.platform.store.space_get(&space).await.map_err(ApiError::from)?;
@@ -35,7 +35,17 @@ impl AppService for Api {
                 }
             }
         }
-        let app = self.push_commit(push, &etag).await?;
+        let app = self.push_commit(push, &services, &etag).await?;
+        Ok(Response::new((&app).into()))
+    }
+
+    async fn bind_service(&self, request: Request<pb::BindServiceRequest>) -> Result<Response<pb::App>, Status> {
+        let app = self.bind(request.into_inner()).await?;
+        Ok(Response::new((&app).into()))
+    }
+
+    async fn unbind_service(&self, request: Request<pb::UnbindServiceRequest>) -> Result<Response<pb::App>, Status> {
+        let app = self.unbind(request.into_inner()).await?;
         Ok(Response::new((&app).into()))
     }
 
@@ -81,11 +91,12 @@ impl AppService for Api {
 
 impl Api {
     /// Stores the push on top of the App as it is at that moment; two pushes at once both count, one after the other.
-    async fn push_commit(&self, push: Push, etag: &str) -> Result<App, ApiError> {
+    async fn push_commit(&self, mut push: Push, services: &[(ServiceName, Name)], etag: &str) -> Result<App, ApiError> {
         let store = &self.platform.store;
         let name = push.name.clone();
         for _ in 0..TRIES {
             let now = self.platform.clock.now();
+            push.services = self.services_named(services).await?;
             let before = match store.app_get(&name).await {
                 Ok(app) => Some(app),
                 Err(StoreError::NotFound(_)) => None,
@@ -128,6 +139,6 @@ fn first(message: Option<pb::PushAppRequest>) -> Result<PushAsked, ApiError> {
     }
 }
 
-fn parse_name(text: &str) -> Result<AppName, ApiError> {
+pub(crate) fn parse_name(text: &str) -> Result<AppName, ApiError> {
     text.parse().map_err(|error: NameError| Invalid::one("name", error.to_string()).into())
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use taskplane_domain::Invalid;
+use taskplane_domain::bind::Unbindable;
 use taskplane_logs::LogsError;
 use taskplane_proto::details;
 use taskplane_store::StoreError;
@@ -23,6 +24,12 @@ pub enum ApiError {
     ImagesNotRun(String),
     #[error("{0} takes no more than a burst of new Tasks at once: try again a little later")]
     TooManyRequests(String, Duration),
+    #[error(transparent)]
+    Unbindable(Unbindable),
+    #[error(
+        "{0} is bound to {1}, whose credentials stand in a Secret of a cluster, and only executors without one serve it: give the service its credentials, or unbind it"
+    )]
+    SecretsNotRead(String, String),
     #[error("{0}: nothing of it can be changed or run any more")]
     JobDeleting(String),
     #[error("{0} has {1} schedules already, and may have no more")]
@@ -50,6 +57,16 @@ impl From<ApiError> for Status {
             ApiError::TooManyUploads => {
                 details::retry_later(Code::ResourceExhausted, "TOO_MANY_UPLOADS", text, Duration::from_secs(5))
             }
+            ApiError::Unbindable(Unbindable::NameTaken { .. }) => {
+                details::error(Code::AlreadyExists, "BINDING_NAME_TAKEN", text)
+            }
+            ApiError::Unbindable(Unbindable::BoundAlready { .. }) => {
+                details::error(Code::AlreadyExists, "BOUND_ALREADY", text)
+            }
+            ApiError::Unbindable(Unbindable::TooMany(_) | Unbindable::TooLarge(_)) => {
+                details::error(Code::FailedPrecondition, "TOO_MANY_BINDINGS", text)
+            }
+            ApiError::SecretsNotRead(..) => details::error(Code::FailedPrecondition, "SECRETS_NOT_READ", text),
             ApiError::JobDeleting(_) => details::error(Code::FailedPrecondition, "JOB_DELETING", text),
             ApiError::TooManySchedules(..) => details::error(Code::FailedPrecondition, "TOO_MANY_SCHEDULES", text),
             ApiError::TooManyBindings(..) => details::error(Code::FailedPrecondition, "TOO_MANY_BINDINGS", text),
@@ -72,6 +89,7 @@ fn from_store(error: StoreError, text: String) -> Status {
         StoreError::KeyReused => details::error(Code::FailedPrecondition, "REQUEST_ID_REUSED", text),
         StoreError::Fenced => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
         StoreError::Unavailable(_) | StoreError::Unreachable { .. } | StoreError::Unusable(_) => unavailable(&error),
+        StoreError::Invalid(invalid) => details::invalid(&invalid),
         StoreError::KeyMissing(_) => {
             tracing::error!(%error, "a secret cannot be opened");
             details::error(Code::FailedPrecondition, "SECRET_KEY_MISSING", text)

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use taskplane_domain::app::AppSpec;
 use taskplane_domain::name::SpaceName;
 use taskplane_domain::security_group::{GroupRef, GroupRules, Rule};
+use taskplane_domain::service::{Binding, BoundService};
 use taskplane_domain::space::Space;
 use taskplane_domain::task::Task;
 use taskplane_domain::uid::{AppUid, SecurityGroupUid, SpaceUid};
@@ -68,9 +69,18 @@ impl Specs {
         Ok(GroupRules { group: group.clone(), rules })
     }
 
+    async fn services(&self, store: &Store, bindings: &[Binding]) -> Result<Vec<pb::BoundService>, StoreError> {
+        let mut bound = Vec::with_capacity(bindings.len());
+        for Binding { name, service, instance, revision, offers: _, bytes: _ } in bindings {
+            let spec = store.service_spec(*service, *revision).await?;
+            bound.push((&BoundService { binding: name.clone(), instance: instance.clone(), spec }).into());
+        }
+        Ok(bound)
+    }
+
     /// Everything an executor needs to make the present attempt of `task`.
     pub async fn launch(&self, store: &Store, task: &Task) -> Result<pb::Launch, StoreError> {
-        let AppSpec { source, command: _, env: app_env, resources: _, security_groups } =
+        let AppSpec { source, command: _, env: app_env, resources: _, services, security_groups } =
             self.app(store, task.app_uid, task.app_revision).await?;
         let SpaceEnv { env: space_env, security_groups: of_space } =
             self.env(store, task.space_uid, task.space_env_revision).await?;
@@ -92,6 +102,7 @@ impl Specs {
             space_env: Some((&space_env).into()),
             app_env: Some((&app_env).into()),
             log_cap_bytes: settings.log_cap.unwrap_or(0),
+            services: self.services(store, &services).await?,
             traceparent: task.trace.clone().unwrap_or_default(),
             security_groups: groups,
         })

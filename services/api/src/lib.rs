@@ -2,6 +2,7 @@
 //!
 //! Handlers decode, ask the domain, commit and encode. No rule about states is written here, and no SQL.
 
+mod app_bind;
 mod app_logs;
 mod apps;
 mod args;
@@ -18,6 +19,7 @@ mod logs;
 mod names;
 mod security_groups;
 mod serve;
+mod services;
 mod sessions;
 mod spaces;
 mod tasks;

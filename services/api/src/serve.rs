@@ -9,6 +9,7 @@ use taskplane_proto::v1::app_service_server::AppServiceServer;
 use taskplane_proto::v1::event_service_server::EventServiceServer;
 use taskplane_proto::v1::job_service_server::JobServiceServer;
 use taskplane_proto::v1::security_group_service_server::SecurityGroupServiceServer;
+use taskplane_proto::v1::service_instance_service_server::ServiceInstanceServiceServer;
 use taskplane_proto::v1::space_service_server::SpaceServiceServer;
 use taskplane_proto::v1::task_service_server::TaskServiceServer;
 use taskplane_runtime::inproc;
@@ -94,6 +95,7 @@ fn public_routes(api: &Api) -> anyhow::Result<Routes> {
         .add_service(bounded!(TaskServiceServer))
         .add_service(bounded!(JobServiceServer))
         .add_service(bounded!(SecurityGroupServiceServer))
+        .add_service(bounded!(ServiceInstanceServiceServer))
         .add_service(bounded!(EventServiceServer));
     if !api.args.no_reflection {
         // grpcurl and others ask in either version.

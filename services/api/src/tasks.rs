@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use taskplane_domain::app::{App, Source};
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::name::{Name, NameError, SpaceName, TaskName};
+use taskplane_domain::service::Offers;
 use taskplane_domain::space::Space;
 use taskplane_domain::task::{RunTask, Task};
 use taskplane_domain::uid::TaskUid;
@@ -163,14 +164,22 @@ impl Api {
         }
     }
 
-    /// An image that nobody here can run would wait for ever. Without any executor the Task waits for one to come.
+    /// What nobody here can run would wait for ever. Without any executor the Task waits for one to come.
     pub(crate) async fn can_be_run(&self, app: &App) -> Result<(), ApiError> {
-        if let Source::Archive(_) = app.spec.source {
+        let is_image = matches!(app.spec.source, Source::Image(_));
+        let secret = app.spec.services.iter().find(|binding| binding.offers == Offers::Secret);
+        if !is_image && secret.is_none() {
             return Ok(());
         }
         let sessions = self.platform.store.sessions_open(&cluster()?).await?;
         let nobody = !sessions.is_empty() && sessions.iter().all(|session| !session.runs_images);
-        if nobody { Err(ApiError::ImagesNotRun(app.name.to_string())) } else { Ok(()) }
+        match secret {
+            _ if !nobody => Ok(()),
+            Some(binding) if !is_image => {
+                Err(ApiError::SecretsNotRead(app.name.to_string(), binding.instance.to_string()))
+            }
+            Some(_) | None => Err(ApiError::ImagesNotRun(app.name.to_string())),
+        }
     }
 
     /// A Task with all its attempts.

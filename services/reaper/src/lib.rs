@@ -9,6 +9,7 @@ mod old_envs;
 mod old_groups;
 mod old_revisions;
 mod old_runs;
+mod old_services;
 mod old_sessions;
 mod purge;
 mod removals;
@@ -28,8 +29,9 @@ pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyh
     let revisions = old_revisions::trim(&platform);
     let envs = old_envs::trim(&platform);
     let groups = old_groups::trim(&platform);
+    let services = old_services::trim(&platform);
     let purge_bell = purge::bell(&platform);
     let purge = purge::purge(&platform, &purge_bell);
-    tokio::join!(deletions, removals, runs, histories, sessions, revisions, envs, groups, purge);
+    tokio::join!(deletions, removals, runs, histories, sessions, revisions, envs, groups, services, purge);
     Ok(())
 }

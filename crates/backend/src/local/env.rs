@@ -116,6 +116,7 @@ mod tests {
             command: Command::stored("true".into()),
             inherited_env: env(inherited),
             task_env: env(own),
+            services: Vec::new(),
             resources: Resources { memory: "256M".parse().ok(), disk: "1Gi".parse().ok(), cpu: None },
             security_groups: Vec::new(),
             timeout: None,

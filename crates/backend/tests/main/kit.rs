@@ -113,6 +113,7 @@ pub fn spec(number: u64, command: &str) -> RunSpec {
         source: Source::Archive(described(&archive())),
         command: Command::stored(command.to_owned()),
         inherited_env: Env::default(),
+        services: Vec::new(),
         task_env: Env::default(),
         resources: Resources::default(),
         security_groups: Vec::new(),

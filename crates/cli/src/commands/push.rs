@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt as _};
 use indicatif::ProgressBar;
 use taskplane_proto::v1::app_service_client::AppServiceClient;
 use taskplane_proto::v1::push_app_request::Part;
-use taskplane_proto::v1::{App, AppSource, PushAppRequest, PushAppSpec, SourceArchive, app_source};
+use taskplane_proto::v1::{App, AppSource, PushAppRequest, PushAppSpec, PushedService, SourceArchive, app_source};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
@@ -115,9 +115,15 @@ fn plan(parent: String, args: PushArgs, application: Application) -> Result<(Pus
             disk_quota: typed.disk_quota.or(application.disk),
             cpu_cores: typed.cpu_cores.or(application.cpu),
         }),
+        services: application.services.into_iter().map(pushed).collect(),
+        unset_env: Vec::new(),
         etag: String::new(),
     };
     Ok((spec, source))
+}
+
+fn pushed((service, binding_name): (String, Option<String>)) -> PushedService {
+    PushedService { service, binding_name: binding_name.unwrap_or_default() }
 }
 
 async fn archive(context: &Context, path: PathBuf) -> Result<Archive, Failure> {

@@ -256,6 +256,7 @@ fn event_cells(event: &Event) -> [String; 4] {
         }
         Some(event::Data::Job(job)) => super::job::became(job),
         Some(event::Data::App(app)) => format!("revision {}", app.revision),
+        Some(event::Data::Service(service)) => format!("revision {}", service.revision),
         Some(event::Data::Space(_)) | None => String::new(),
     };
     let time = event.time.and_then(clock::from_wire).map(|time| format!("{time:.3}")).unwrap_or_default();

@@ -29,7 +29,9 @@ fn space_and_app(command: Option<&str>) -> (Space, App) {
         command: Some(command.map(|text| Command::stored(text.into()))),
         env: Env::default(),
         replace_env: false,
+        unset_env: Vec::new(),
         resources: Resources::default(),
+        services: Vec::new(),
     };
     let app = App::create(AppUid(Uuid::nil()), space.uid, push, at).unwrap().app;
     (space, app)

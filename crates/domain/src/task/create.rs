@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::app::{App, Command};
-use crate::env::{Env, SealedEnv};
+use crate::env::{DATABASE_URL, Env, SealedEnv};
 use crate::invalid::{Check, Invalid};
 use crate::label::Labels;
 use crate::name::{AppName, Name};
@@ -84,6 +84,14 @@ impl Task {
         let command = command.or_else(|| app.spec.command.clone()).ok_or_else(|| {
             Invalid::one("command", "is required because the App has none: give the Task a command (run-task --command), or the App (push --command)")
         })?;
+        if let Some(binding) = app.gives_database_url().filter(|_| env.names().any(|name| name == DATABASE_URL)) {
+            let field = format!("env[{DATABASE_URL}]");
+            let why = format!(
+                "is set by the App's binding {} and cannot be replaced: unbind it, or leave this out",
+                binding.name
+            );
+            return Err(Invalid::one(field, why));
+        }
         let display_name = display_name.unwrap_or_else(|| {
             let text = uid.0.simple().to_string();
             text[text.len() - 8..].to_owned()

@@ -30,7 +30,9 @@ fn app(command: Option<&str>) -> (Space, App) {
         command: Some(command.map(|text| Command::stored(text.into()))),
         env: Env::default(),
         replace_env: false,
+        unset_env: Vec::new(),
         resources: Resources::default(),
+        services: Vec::new(),
     };
     let app = App::create(AppUid(Uuid::nil()), space.uid, push, at(0)).unwrap().app;
     (space, app)

@@ -3,10 +3,11 @@
 use taskplane_domain::app::{App, AppSpec, Command, Push, Source, SourceArchive, parse_image};
 use taskplane_domain::env::{self, Env};
 use taskplane_domain::invalid::{Check, Invalid};
-use taskplane_domain::name::{AppName, Name, SpaceName};
+use taskplane_domain::name::{AppName, Name, ServiceName, SpaceName};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
 
 use crate::convert::security_group::group_names;
+use crate::convert::service::binding_to_pb;
 use crate::convert::space::etag;
 use crate::convert::time::timestamp_to_pb;
 use crate::v1 as pb;
@@ -58,7 +59,7 @@ pub(super) fn resources_from_pb(prefix: &str, resources: Option<pb::Resources>) 
 impl From<&App> for pb::App {
     fn from(app: &App) -> Self {
         let App { uid, space_uid: _, name, revision, spec, version, created_at, updated_at } = app;
-        let AppSpec { source, command, env, resources, security_groups } = spec;
+        let AppSpec { source, command, env, resources, services, security_groups } = spec;
         Self {
             name: name.to_string(),
             uid: uid.to_string(),
@@ -73,6 +74,7 @@ impl From<&App> for pb::App {
             update_time: Some(timestamp_to_pb(*updated_at)),
             etag: etag(*version),
             security_groups: group_names(&name.space, security_groups),
+            services: services.iter().map(|binding| binding_to_pb(name, binding)).collect(),
         }
     }
 }
@@ -82,6 +84,8 @@ impl From<&App> for pb::App {
 pub struct PushAsked {
     pub push: Push,
     pub source: SourceAsked,
+    /// To be bound to, and as what; the push holds none until they are found.
+    pub services: Vec<(ServiceName, Name)>,
     pub etag: String,
 }
 
@@ -100,7 +104,8 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
     type Error = Invalid;
 
     fn try_from(spec: pb::PushAppSpec) -> Result<Self, Invalid> {
-        let pb::PushAppSpec { parent, app_id, source, command, env, replace_env, resources, etag } = spec;
+        let pb::PushAppSpec { parent, app_id, source, command, env, replace_env, resources, services, unset_env, etag } =
+            spec;
         let mut check = Check::new();
         let space = check.field("app.parent", parent.parse::<SpaceName>());
         let app = check.field("app.app_id", app_id.parse::<Name>());
@@ -129,11 +134,21 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
                 (SourceAsked::Archive { sha256: Some(sha256).filter(|text| !text.is_empty()) }, None)
             }
         };
+        let mut named = Vec::with_capacity(services.len());
+        for (index, pb::PushedService { service, binding_name }) in services.into_iter().enumerate() {
+            let binding = if binding_name.is_empty() { service.clone() } else { binding_name };
+            let service = check.field(&format!("app.services[{index}].service"), service.parse::<Name>());
+            let binding = check.field(&format!("app.services[{index}].binding_name"), binding.parse::<Name>());
+            named.extend(service.zip(binding));
+        }
         check.finish()?;
         let (Some(space), Some(app), Some(env), Some(resources)) = (space, app, env, resources) else {
             return Err(Invalid::one("app", "is incomplete"));
         };
         let name = AppName { space: space.0, app };
-        Ok(Self { push: Push { name, source, command, env, replace_env, resources }, source: asked, etag })
+        let in_space = |service: Name| ServiceName { space: name.space.clone(), service };
+        let services = named.into_iter().map(|(service, binding)| (in_space(service), binding)).collect();
+        let push = Push { name, source, command, env, replace_env, unset_env, resources, services: Vec::new() };
+        Ok(Self { push, source: asked, services, etag })
     }
 }

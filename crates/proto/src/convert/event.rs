@@ -20,6 +20,9 @@ impl From<&Event> for pb::Event {
         let data = match data {
             EventData::Space => pb::event::Data::Space(pb::SpaceData {}),
             EventData::App { revision } => pb::event::Data::App(pb::AppData { revision: revision.cast_signed() }),
+            EventData::Service { revision } => {
+                pb::event::Data::Service(pb::ServiceData { revision: revision.cast_signed() })
+            }
             EventData::Job(JobSnapshot { run }) => {
                 pb::event::Data::Job(run.as_ref().map(Into::into).unwrap_or_default())
             }
@@ -141,6 +144,10 @@ impl TryFrom<pb::Event> for Event {
             pb::event::Data::App(pb::AppData { revision }) => {
                 let data = EventData::App { revision: revision.cast_unsigned() };
                 (Kind::App, Subject::App(subject.parse().map_err(|_| BadEvent("subject"))?), data)
+            }
+            pb::event::Data::Service(pb::ServiceData { revision }) => {
+                let data = EventData::Service { revision: revision.cast_unsigned() };
+                (Kind::Service, Subject::Service(subject.parse().map_err(|_| BadEvent("subject"))?), data)
             }
             pb::event::Data::Job(data) => {
                 let name: JobName = subject.parse().map_err(|_| BadEvent("subject"))?;

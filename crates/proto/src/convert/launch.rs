@@ -25,6 +25,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         log_cap_bytes,
         traceparent,
         security_groups,
+        services,
     } = launch;
     let name = TaskName {
         space: space.parse().map_err(|_| BadSpec("space"))?,
@@ -44,6 +45,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         command,
         inherited_env: Env::try_from(space_env.unwrap_or_default())?.overlaid(&app_env.unwrap_or_default().try_into()?),
         task_env,
+        services: services.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         resources,
         security_groups: security_groups.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         timeout,

@@ -127,7 +127,7 @@ fn time(check: &mut Check, field: &str, asked: Option<prost_types::Duration>) ->
 }
 
 /// What may stand in a mask; a part of `quota` and of resources also alone.
-const PATHS: &str = "env, task_retention_count, minimum_finished_tasks, task_retention_age, failed_task_retention_count, \
+const PATHS: &str = "env, env.NAME, task_retention_count, minimum_finished_tasks, task_retention_age, failed_task_retention_count, \
      log_cap_bytes, delete_terminated_logs, quota, default_resources, min_resources, max_resources, default_task_timeout";
 
 /// `before`, with the fields that `mask` names taken from `asked`.
@@ -145,6 +145,12 @@ pub fn settings_masked(
     let known = paths.iter().all(|path| take(&mut after, asked, path));
     if !known {
         check.refuse("update_mask", format!("can only name {PATHS}"));
+    }
+    if after.env.size() > env::INHERITED_MAX {
+        check.refuse(
+            "space.env",
+            format!("must be at most {} bytes in all, with what the Space has", env::INHERITED_MAX),
+        );
     }
     check.all(after.resources.check());
     check.finish_with(Some(after))
@@ -166,6 +172,10 @@ fn take(after: &mut SpaceSettings, asked: &SpaceSettings, path: &str) -> bool {
         "quota.waiting_tasks" => after.quota.waiting = asked.quota.waiting,
         "default_task_timeout" => after.default_timeout = asked.default_timeout,
         _ => {
+            if let Some(name) = path.strip_prefix("env.") {
+                after.env = after.env.clone().with_one_of(&asked.env, name);
+                return true;
+            }
             let (whole, part) = path.split_once('.').map_or((path, None), |(whole, part)| (whole, Some(part)));
             let (after, asked) = match whole {
                 "default_resources" => (&mut after.resources.default, asked.resources.default),

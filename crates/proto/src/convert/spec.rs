@@ -178,13 +178,14 @@ impl TryFrom<pb::SpaceRules> for SpaceRules {
 
 impl From<&AppSpec> for pb::AppSpec {
     fn from(spec: &AppSpec) -> Self {
-        let AppSpec { source, command, env, resources, security_groups } = spec;
+        let AppSpec { source, command, env, resources, services, security_groups } = spec;
         Self {
             source: Some(source.into()),
             command: command.as_ref().map(|command| command.as_str().to_owned()),
             env: Some(env.into()),
             resources: Some((*resources).into()),
             security_groups: Some(security_groups.into()),
+            services: services.iter().map(Into::into).collect(),
         }
     }
 }
@@ -193,13 +194,14 @@ impl TryFrom<pb::AppSpec> for AppSpec {
     type Error = BadSpec;
 
     fn try_from(spec: pb::AppSpec) -> Result<Self, BadSpec> {
-        let pb::AppSpec { source, command, env, resources, security_groups } = spec;
+        let pb::AppSpec { source, command, env, resources, services, security_groups } = spec;
         Ok(Self {
             source: source.ok_or(BadSpec("source"))?.try_into()?,
             command: command.map(Command::stored),
             env: env.unwrap_or_default().try_into()?,
             resources: resources.unwrap_or_default().try_into()?,
             security_groups: security_groups.unwrap_or_default().try_into()?,
+            services: services.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -38,7 +38,7 @@ impl From<&Event> for ActiveModel {
     fn from(event: &Event) -> Self {
         let task_id = match &event.subject {
             Subject::Task(name) => Some(big(name.id)),
-            Subject::Space(_) | Subject::App(_) | Subject::Job(_) => None,
+            Subject::Space(_) | Subject::App(_) | Subject::Service(_) | Subject::Job(_) => None,
         };
         Self {
             id: NotSet,

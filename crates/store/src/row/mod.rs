@@ -14,6 +14,7 @@ pub(crate) mod removal;
 pub(crate) mod schedule;
 pub(crate) mod security_group;
 pub(crate) mod security_group_revision;
+pub(crate) mod service;
 pub(crate) mod session;
 pub(crate) mod space;
 pub(crate) mod space_env;

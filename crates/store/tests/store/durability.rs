@@ -55,7 +55,7 @@ async fn callers_that_go_away_break_nothing(kit: Kit) {
     let last = calls.join_all().await.into_iter().max().unwrap();
     let requested = |(_, event): (u64, Event)| match event.subject {
         Subject::Task(name) => Some(name.id),
-        Subject::Space(_) | Subject::App(_) | Subject::Job(_) => None,
+        Subject::Space(_) | Subject::App(_) | Subject::Service(_) | Subject::Job(_) => None,
     };
     let told: Vec<_> = kit.events("s").await.into_iter().filter_map(requested).collect();
     // A call that was given up may have ended after these.

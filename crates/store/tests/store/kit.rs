@@ -138,7 +138,9 @@ impl Kit {
             command: Some(Command::parse("command", "echo hi".into()).unwrap()),
             env: env(&[("A", "app")]),
             replace_env: false,
+            unset_env: Vec::new(),
             resources: Resources::default(),
+            services: Vec::new(),
         }
     }
 

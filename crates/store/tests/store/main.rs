@@ -37,6 +37,7 @@ mod quotas;
 mod removal;
 mod secrets;
 mod security_groups;
+mod services;
 mod session;
 mod space;
 mod task;

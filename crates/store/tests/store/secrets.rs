@@ -4,9 +4,10 @@ use prost::Message as _;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
 use taskplane_domain::app::App;
 use taskplane_domain::job::{ConcurrencyPolicy, Job, Plan, TaskTemplate};
-use taskplane_domain::name::JobName;
+use taskplane_domain::name::{JobName, ServiceName};
+use taskplane_domain::service::{ServiceInstance, ServiceSpec};
 use taskplane_domain::space::SpaceSettings;
-use taskplane_domain::uid::{AppUid, JobUid, ScheduleUid, TaskUid};
+use taskplane_domain::uid::{AppUid, JobUid, ScheduleUid, ServiceUid, TaskUid};
 use taskplane_proto::internal::v1 as pb;
 use taskplane_store::{Corrupt, Keyring, StoreError};
 
@@ -31,6 +32,7 @@ async fn lies_open(kit: &Kit, text: &str) -> Vec<&'static str> {
         ("tasks.spec", "tasks", "spec"),
         ("jobs.template", "jobs", "template"),
         ("events.data", "events", "data"),
+        ("service_revisions.spec", "service_revisions", "spec"),
     ];
     let db = Database::connect(kit.url.replace("sqlite:", "sqlite://")).await.unwrap();
     let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -63,6 +65,11 @@ async fn no_value_lies_open_and_every_value_comes_back(kit: Kit) {
     let change = space.update(settings, kit.now()).unwrap();
     kit.store.space_update(&change).await.unwrap();
     let space = change.space;
+    let credentials = format!(r#"{{"password": "{CANARY}"}}"#);
+    let spec = ServiceSpec::parse("".into(), "".into(), vec![], credentials, "".into()).unwrap();
+    let named = ServiceName { space: space.name.0.clone(), service: name("db") };
+    let service = ServiceInstance::create(ServiceUid(kit.uid()), space.uid, named, spec, kit.now());
+    kit.store.service_create(&service).await.unwrap();
     let push = touch(kit.a_push(&space, "a"), CANARY);
     let app = App::create(AppUid(kit.uid()), space.uid, push, kit.now()).unwrap();
     kit.store.app_create(&app).await.unwrap();
@@ -80,6 +87,7 @@ async fn no_value_lies_open_and_every_value_comes_back(kit: Kit) {
     assert_eq!(lies_open(&kit, "registry.example").await, ["app_revisions.spec"]);
 
     assert_eq!(kit.store.space_get(&space.name).await.unwrap().settings.env, env(&[("S", CANARY)]));
+    assert_eq!(kit.store.service_get(&service.service.name).await.unwrap(), service.service);
     assert_eq!(kit.store.app_get(&app.name).await.unwrap().spec.env, env(&[("A", CANARY)]));
     assert_eq!(kit.store.job_get(&job.name).await.unwrap().job.template.env, env(&[("J", CANARY)]));
     let read = kit.store.task_get(&task.name).await.unwrap();

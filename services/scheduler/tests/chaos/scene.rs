@@ -47,7 +47,9 @@ pub async fn prepare(store: &Store) {
             command: Some(Command::parse("command", "true".into()).unwrap()),
             env: Env::default(),
             replace_env: false,
+            unset_env: Vec::new(),
             resources: Resources::default(),
+            services: Vec::new(),
         };
         let change = App::create(AppUid(Uuid::from_u128(number)), space.space.uid, push, at).unwrap();
         store.app_create(&change).await.unwrap();
