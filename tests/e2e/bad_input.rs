@@ -69,6 +69,8 @@ async fn as_every_name(target: &Unharmed, text: &str) -> Vec<(&'static str, Resu
     say!("GetTask", tasks.get_task(GetTaskRequest { name: id.clone() }));
     say!("GetTask, far", tasks.get_task(GetTaskRequest { name: far.clone() }));
     say!("CancelTask", tasks.cancel_task(CancelTaskRequest { name: id.clone() }));
+    say!("AbandonTask", tasks.abandon_task(AbandonTaskRequest { name: id.clone() }));
+    say!("ExplainTask", tasks.explain_task(ExplainTaskRequest { name: id.clone() }));
     say!("ListTasks", tasks.list_tasks(ListTasksRequest { parent: app.clone() }));
     say!("ListTasks, all", tasks.list_tasks(ListTasksRequest { parent: format!("{space}/apps/-") }));
     say!("WatchTasks", tasks.watch_tasks(WatchTasksRequest { parent: app.clone() }));
@@ -395,7 +397,11 @@ async fn an_etag_of_something_else_changes_nothing() {
                 .await
                 .map(|_| ()),
             tasks
-                .cancel_task(pb::CancelTaskRequest { name: "spaces/s/apps/a/tasks/1".into(), etag: etag.into() })
+                .cancel_task(pb::CancelTaskRequest {
+                    name: "spaces/s/apps/a/tasks/1".into(),
+                    etag: etag.into(),
+                    ..Default::default()
+                })
                 .await
                 .map(|_| ()),
             target.client.push(push, Vec::new()).await.map(|_| ()),

@@ -98,10 +98,14 @@ async fn an_etag_that_is_no_longer_true_aborts() {
     client.app(&[("a", "")]).await;
     let accepted = client.run_task(task("sleep 600")).await.unwrap();
     client.running(&accepted.name).await;
-    let request = pb::CancelTaskRequest { name: accepted.name.clone(), etag: accepted.etag };
+    let request = pb::CancelTaskRequest { name: accepted.name.clone(), etag: accepted.etag, ..Default::default() };
     let stale = client.tasks.clone().cancel_task(request).await.unwrap_err();
     assert_eq!((stale.code(), reason(&stale).as_str()), (Code::Aborted, "ETAG_MISMATCH"));
-    let request = pb::CancelTaskRequest { name: accepted.name.clone(), etag: client.get(&accepted.name).await.etag };
+    let request = pb::CancelTaskRequest {
+        name: accepted.name.clone(),
+        etag: client.get(&accepted.name).await.etag,
+        ..Default::default()
+    };
     client.tasks.clone().cancel_task(request).await.unwrap();
     assert_eq!(client.over(&accepted.name).await.state(), TaskState::Cancelled);
 }
@@ -119,7 +123,7 @@ async fn what_is_not_there_cannot_be_cancelled() {
         ("spaces/s/apps/a", Code::InvalidArgument),
         ("", Code::InvalidArgument),
     ] {
-        let request = pb::CancelTaskRequest { name: name.into(), etag: String::new() };
+        let request = pb::CancelTaskRequest { name: name.into(), ..Default::default() };
         assert_eq!(client.tasks.clone().cancel_task(request).await.unwrap_err().code(), code, "{name}");
     }
 }

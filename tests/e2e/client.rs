@@ -73,7 +73,7 @@ impl Client {
     }
 
     pub async fn cancel(&self, name: &str) -> pb::Task {
-        let request = pb::CancelTaskRequest { name: name.into(), etag: String::new() };
+        let request = pb::CancelTaskRequest { name: name.into(), ..Default::default() };
         self.tasks.clone().cancel_task(request).await.unwrap().into_inner()
     }
 

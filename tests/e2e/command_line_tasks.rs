@@ -163,6 +163,17 @@ async fn a_task_is_terminated_by_either_spelling_and_being_late_is_no_error() {
     let done = client.run("true").await;
     client.over(&done.name).await;
     assert_eq!(terminal.ok(&["terminate-task", "a", "4"]), "Task a/4 is over already (Succeeded).\n");
+    assert_eq!(
+        terminal.ok(&["terminate-task", "a", "4", "--delete-logs"]),
+        "Task a/4 is over already (Succeeded). What it wrote is deleted.\n"
+    );
+    let gone = "taskplane: the log of spaces/s/apps/a/tasks/4 was deleted, as was asked for";
+    assert!(terminal.refusal(&["logs", "a", "--task", "4", "--recent"]).1.starts_with(gone));
+    assert!(terminal.ok(&["why", "a", "4"]).starts_with("Task a/4 is Succeeded.\n"));
+    assert_eq!(terminal.ok(&["why", "a/4", "-o", "name"]), "spaces/s/apps/a/tasks/4\n");
+    let refused =
+        "taskplane: spaces/s/apps/a/tasks/4 is SUCCEEDED, and not stuck in its end: only such a Task can be given up";
+    assert!(terminal.refusal(&["abandon-task", "a", "4"]).1.starts_with(refused));
     for (words, expected) in [
         (&["terminate-task", "a/99"][..], "taskplane: spaces/s/apps/a/tasks/99 not found"),
         (&["terminate-task", "a", "99"], "taskplane: spaces/s/apps/a/tasks/99 not found"),

@@ -16,6 +16,7 @@ mod crash;
 mod feed;
 mod idle;
 mod jobs;
+mod late;
 mod listening;
 mod logs;
 mod outcomes;

@@ -133,13 +133,16 @@ fn spawn(dir: &TempDir, options: &Options) -> (Child, PathBuf) {
     if !options.args.iter().any(|arg| arg == "--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
     }
+    if !options.args.iter().any(|arg| arg == "--grace") {
+        command.args(["--grace", "0.5"]);
+    }
     command
-        .args(["--grace", "0.5"])
         .arg("--data-dir")
         .arg(dir.path().join("data"))
         .arg("--address-file")
         .arg(&address_file)
         .args(&options.args)
+        .env("TASKPLANE_HOLD_DIR", dir.path())
         .env("CANARY_OF_THE_SERVER", "must not be seen by Tasks")
         .env("TASKPLANE_CLOCK_AHEAD_MICROS", options.ahead.as_micros().to_string())
         .stdin(Stdio::null())

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["domain", "proto", "store", "bus", "logs", "source", "runtime", "platform"]),
     ("executor", &["domain", "proto", "backend", "logs", "runtime"]),
     ("scheduler", &["domain", "bus", "platform", "runtime"]),
-    ("reaper", &["domain", "bus", "logs", "platform", "runtime"]),
+    ("reaper", &["domain", "store", "bus", "logs", "platform", "runtime"]),
     (
         "standalone",
         &[

@@ -43,6 +43,9 @@ pub enum Fact {
     /// The run went away before its command could start; the same attempt waits again.
     TaskRequeued,
     TaskCancelRequested,
+    /// Its grace passed without an end: it is ended by force.
+    TaskCancelForced,
+    TaskLogDeleteRequested,
     TaskSucceeded,
     TaskFailed,
     TaskCancelled,
@@ -50,7 +53,7 @@ pub enum Fact {
 }
 
 impl Fact {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::SpaceCreated,
         Self::SpaceUpdated,
         Self::SpaceDeleted,
@@ -79,6 +82,8 @@ impl Fact {
         Self::TaskAttemptFailed,
         Self::TaskRequeued,
         Self::TaskCancelRequested,
+        Self::TaskCancelForced,
+        Self::TaskLogDeleteRequested,
         Self::TaskSucceeded,
         Self::TaskFailed,
         Self::TaskCancelled,
@@ -109,6 +114,8 @@ impl Fact {
             | Self::TaskAttemptFailed
             | Self::TaskRequeued
             | Self::TaskCancelRequested
+            | Self::TaskCancelForced
+            | Self::TaskLogDeleteRequested
             | Self::TaskSucceeded
             | Self::TaskFailed
             | Self::TaskCancelled
@@ -139,6 +146,8 @@ impl Fact {
             Self::TaskAttemptFailed => "attempt-failed",
             Self::TaskRequeued => "requeued",
             Self::TaskCancelRequested => "cancel-requested",
+            Self::TaskCancelForced => "cancel-forced",
+            Self::TaskLogDeleteRequested => "log-delete-requested",
             Self::TaskSucceeded => "succeeded",
             Self::TaskFailed => "failed",
             Self::TaskCancelled => "cancelled",

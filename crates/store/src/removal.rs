@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use jiff::{SignedDuration, Timestamp};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use taskplane_domain::uid::{AppUid, SpaceUid, TaskUid};
+use uuid::Uuid;
 
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::row::removal;
+use crate::sql;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Removal {
@@ -16,6 +19,24 @@ pub struct Removal {
     pub app: AppUid,
     pub task: TaskUid,
 }
+
+#[derive(FromQueryResult)]
+struct TaskRow {
+    uid: Uuid,
+}
+
+/// Only when nothing of its last run is left is all of its log in the archive; or an hour after, when nobody says so.
+macro_rules! logs_to_list {
+    ($lock:literal) => {
+        concat!(
+            "SELECT uid FROM tasks WHERE log_delete = 'ASKED' AND state IN ('SUCCEEDED', 'FAILED', 'CANCELLED') \
+             AND (NOT run_left OR finished_at <= $1) ORDER BY uid LIMIT $2",
+            $lock
+        )
+    };
+}
+
+const COMPLETE: SignedDuration = SignedDuration::from_hours(1);
 
 impl Store {
     /// The oldest first.
@@ -29,6 +50,32 @@ impl Store {
             task: TaskUid(row.task_uid),
         };
         Ok(rows.into_iter().map(removal).collect())
+    }
+
+    /// Lists the logs of up to `limit` Tasks that are over and are not to keep theirs. False: none waits for that.
+    pub async fn removals_of_logs(&self, limit: u32) -> Result<bool, StoreError> {
+        let any = "SELECT 1 AS value FROM tasks WHERE log_delete = 'ASKED' \
+             AND state IN ('SUCCEEDED', 'FAILED', 'CANCELLED') LIMIT 1";
+        if self.read(sql::number(self.db(), any, [])).await?.is_none() {
+            return Ok(false);
+        }
+        self.write("removals_of_logs", move |txn| {
+            Box::pin(async move {
+                let now = txn.now().await?;
+                let complete = now.checked_sub(COMPLETE).unwrap_or(Timestamp::MIN).as_microsecond();
+                let picked = sql::choose(&txn.db, logs_to_list!(""), logs_to_list!(" FOR UPDATE SKIP LOCKED"));
+                let values = [complete.into(), i64::from(limit).into()];
+                for TaskRow { uid } in sql::all(&txn.db, picked, values).await? {
+                    let text = "INSERT INTO removals (space_uid, app_uid, task_uid, created_at) \
+                         SELECT space_uid, app_uid, uid, $2 FROM tasks WHERE uid = $1";
+                    sql::execute(&txn.db, text, [uid.into(), now.as_microsecond().into()]).await?;
+                    let text = "UPDATE tasks SET log_delete = 'LISTED' WHERE uid = $1";
+                    sql::execute(&txn.db, text, [uid.into()]).await?;
+                }
+                Ok(true)
+            })
+        })
+        .await
     }
 
     /// Nothing is left of them.

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::Api;
 use crate::driven::driven;
 use crate::error::ApiError;
-use crate::logs::Lines;
+use crate::logs::{Lines, log_is_gone};
 use crate::watch::going_away;
 
 /// The newest Tasks of an App whose output is shown.
@@ -47,8 +47,9 @@ impl Api {
         try_stream! {
             let stop = self.platform.lifecycle.soft().clone();
             let mut rings = self.platform.feed.listen(Topic::tasks_of(app.space.clone(), Some(app.app.clone())));
-            let tasks = self.newest(&app).await?;
+            let mut tasks = self.newest(&app).await?;
             let mut seen = tasks.iter().map(|task| task.name.id).max().unwrap_or(0);
+            tasks.retain(|task| !log_is_gone(task));
 
             // At least one, so as to know how far it goes.
             let once = Lines { follow: false, tail: lines.tail.map(|tail| tail.max(1)), ..lines };

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use taskplane_domain::task::Deadlines;
+
 /// Settings of the api.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ApiArgs {
@@ -20,4 +22,7 @@ pub struct ApiArgs {
     /// Do not describe the API to clients that ask (gRPC reflection)
     #[arg(long, env = "TASKPLANE_NO_REFLECTION")]
     pub no_reflection: bool,
+    /// When Tasks are called stuck; the same as the reaper's.
+    #[arg(skip)]
+    pub deadlines: Deadlines,
 }

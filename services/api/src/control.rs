@@ -121,7 +121,14 @@ impl Api {
                 // A later attempt, or none: this one's end is known.
                 return Ok(settled(&seen));
             }
-            match task.clone().observe(seen.clone(), self.platform.clock.now()) {
+            // A run's start deadline counts from its making, by the clock that judges it.
+            let at = match &seen {
+                Observed::Made { .. } => store.now().await?,
+                Observed::Started { .. } | Observed::Over { .. } | Observed::NotMade { .. } => {
+                    self.platform.clock.now()
+                }
+            };
+            match task.clone().observe(seen.clone(), at) {
                 Err(refused) => {
                     tracing::info!(task.name = %task.name, %refused, "report refused");
                     return Ok(pb::ReportOutcome::Fenced);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use taskplane_domain::Invalid;
 use taskplane_domain::bind::Unbindable;
+use taskplane_domain::task::StateKind;
 use taskplane_logs::LogsError;
 use taskplane_proto::details;
 use taskplane_store::StoreError;
@@ -38,6 +39,10 @@ pub enum ApiError {
     TooManyBindings(String, u64),
     #[error("as many sources as may be are being uploaded at this moment: try again a little later")]
     TooManyUploads,
+    #[error("{0} is {state}, and not stuck in its end: only such a Task can be given up (end it with CancelTask, and see ExplainTask)", state = .1.as_str())]
+    NotStuck(String, StateKind),
+    #[error("the log of {0} was deleted, as was asked for")]
+    LogDeleted(String),
     #[error("the session is over: open a new one")]
     SessionOver,
 }
@@ -70,6 +75,8 @@ impl From<ApiError> for Status {
             ApiError::JobDeleting(_) => details::error(Code::FailedPrecondition, "JOB_DELETING", text),
             ApiError::TooManySchedules(..) => details::error(Code::FailedPrecondition, "TOO_MANY_SCHEDULES", text),
             ApiError::TooManyBindings(..) => details::error(Code::FailedPrecondition, "TOO_MANY_BINDINGS", text),
+            ApiError::NotStuck(..) => details::error(Code::FailedPrecondition, "NOT_STUCK", text),
+            ApiError::LogDeleted(_) => details::error(Code::FailedPrecondition, "LOG_DELETED", text),
             ApiError::SessionOver => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
         }
     }

@@ -1,7 +1,5 @@
 //! JobService.
 
-use std::time::Duration;
-
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use taskplane_domain::invalid::{Check, Invalid};
@@ -10,8 +8,8 @@ use taskplane_domain::name::{JobName, Name, NameError, ScheduleName, SpaceName};
 use taskplane_domain::schedule::{LATEST, tzdb_release};
 use taskplane_domain::uid::{JobUid, ScheduleUid};
 use taskplane_proto::convert::{
-    job_asked, job_run_to_pb, job_template_masked, job_to_pb, previewed_to_pb, run_job_from_pb, schedule_asked,
-    schedule_masked, schedule_to_pb, task_to_pb, timestamp_from_pb,
+    grace_from_pb, job_asked, job_run_to_pb, job_template_masked, job_to_pb, previewed_to_pb, run_job_from_pb,
+    schedule_asked, schedule_masked, schedule_to_pb, task_to_pb, timestamp_from_pb,
 };
 use taskplane_proto::v1 as pb;
 use taskplane_proto::v1::job_service_server::JobService;
@@ -99,11 +97,7 @@ impl JobService for Api {
     async fn delete_job(&self, request: Request<pb::DeleteJobRequest>) -> Answer<pb::Job> {
         let pb::DeleteJobRequest { name, etag, grace } = request.into_inner();
         let name = job_name("name", &name)?;
-        let grace = match grace.map(Duration::try_from) {
-            None => Duration::ZERO,
-            Some(Ok(grace)) if grace <= Duration::from_secs(3600) => grace,
-            Some(_) => return Err(ApiError::from(Invalid::one("grace", "must be between 0 and 1h")).into()),
-        };
+        let grace = grace_from_pb("grace", grace).map_err(ApiError::from)?.unwrap_or_default();
         Ok(answer(&self.job_delete(&name, &etag, grace).await?))
     }
 

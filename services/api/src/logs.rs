@@ -66,6 +66,9 @@ impl Api {
             self.app_lines(app, lines).boxed()
         } else {
             let task = self.platform.store.task_get(&parse_name(&name)?).await.map_err(ApiError::from)?;
+            if log_is_gone(&task) {
+                return Err(ApiError::LogDeleted(task.name.to_string()).into());
+            }
             self.task_lines(task, lines).boxed()
         };
         Ok(answers(stream))
@@ -278,6 +281,11 @@ fn last_begun(task: &Task) -> u32 {
         TaskState::Pending { .. } => task.attempt - 1,
         _ => task.attempt,
     }
+}
+
+/// Not an empty log: one that somebody did not want to be kept.
+pub(crate) fn log_is_gone(task: &Task) -> bool {
+    task.delete_log && task.state.kind().is_final()
 }
 
 fn ends_line(record: &LogRecord) -> bool {

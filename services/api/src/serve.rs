@@ -22,6 +22,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::Api;
 use crate::args::ApiArgs;
+use crate::beat;
 use crate::live::LogRoutes;
 
 /// These take as long as their callers like.
@@ -50,6 +51,7 @@ pub async fn run(
     args: ApiArgs,
 ) -> anyhow::Result<()> {
     let lifecycle = platform.lifecycle.clone();
+    lifecycle.spawn("beat", beat::beat(platform.store.clone(), lifecycle.clone()));
     let api = Api::new(platform, objects, keys, routes, args);
     let (mut health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<TaskServiceServer<Api>>().await;

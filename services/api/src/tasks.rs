@@ -11,7 +11,7 @@ use taskplane_domain::service::Offers;
 use taskplane_domain::space::Space;
 use taskplane_domain::task::{RunTask, Task};
 use taskplane_domain::uid::TaskUid;
-use taskplane_proto::convert::{etag_matches, run_task_from_pb, task_to_pb};
+use taskplane_proto::convert::{cancel_task_from_pb, run_task_from_pb, task_to_pb};
 use taskplane_proto::filter::{TaskFilter, newest_first};
 use taskplane_proto::v1 as pb;
 use taskplane_proto::v1::task_service_server::TaskService;
@@ -80,33 +80,34 @@ impl TaskService for Api {
             self.tokens.page(&question, &format!("{}/{}/{}", task.name.id, task.created_at.as_microsecond(), task.uid))
         };
         let next_page_token = last.map(token).unwrap_or_default();
-        Ok(Response::new(pb::ListTasksResponse {
-            tasks: tasks.iter().map(|task| task_to_pb(task, None)).collect(),
-            next_page_token,
-        }))
+        Ok(Response::new(pb::ListTasksResponse { tasks: self.with_stuck(&tasks).await?, next_page_token }))
     }
 
     async fn cancel_task(&self, request: Request<pb::CancelTaskRequest>) -> Result<Response<pb::Task>, Status> {
-        let pb::CancelTaskRequest { name, etag } = request.into_inner();
+        let pb::CancelTaskRequest { name, etag, grace, delete_logs } = request.into_inner();
         let name = parse_name(&name)?;
-        for _ in 0..TRIES {
-            let task = self.platform.store.task_get(&name).await.map_err(ApiError::from)?;
-            if !etag_matches(&etag, task.version) {
-                return Err(ApiError::EtagMismatch(name.to_string()).into());
-            }
-            let Some(step) = task.clone().cancel(self.platform.clock.now()) else {
-                return Ok(Response::new(self.whole(&task).await?));
-            };
-            match self.platform.store.task_commit(&step).await {
-                Err(StoreError::Conflict(_)) => {}
-                result => {
-                    result.map_err(ApiError::from)?;
-                    self.platform.feed.ring();
-                    return Ok(Response::new(self.whole(step.task()).await?));
-                }
-            }
-        }
-        Err(ApiError::from(StoreError::Conflict(name.to_string())).into())
+        let asked = cancel_task_from_pb(grace, delete_logs).map_err(ApiError::from)?;
+        Ok(Response::new(self.whole(&self.task_cancel(&name, &etag, asked).await?).await?))
+    }
+
+    async fn abandon_task(&self, request: Request<pb::AbandonTaskRequest>) -> Result<Response<pb::Task>, Status> {
+        let pb::AbandonTaskRequest { name, etag } = request.into_inner();
+        let name = parse_name(&name)?;
+        Ok(Response::new(self.whole(&self.task_abandon(&name, &etag).await?).await?))
+    }
+
+    async fn explain_task(
+        &self,
+        request: Request<pb::ExplainTaskRequest>,
+    ) -> Result<Response<pb::ExplainTaskResponse>, Status> {
+        let name = parse_name(&request.into_inner().name)?;
+        let task = self.platform.store.task_get(&name).await.map_err(ApiError::from)?;
+        let seen = self.platform.store.task_circumstances(&task).await.map_err(ApiError::from)?;
+        Ok(Response::new(pb::ExplainTaskResponse {
+            name: name.to_string(),
+            state: pb::TaskState::from(task.state.kind()) as i32,
+            explanations: task.explain(&seen, &self.args.deadlines).into_iter().map(Into::into).collect(),
+        }))
     }
 
     type WatchTasksStream = BoxStream<'static, Result<pb::WatchTasksResponse, Status>>;
@@ -183,9 +184,10 @@ impl Api {
     }
 
     /// A Task with all its attempts.
-    async fn whole(&self, task: &Task) -> Result<pb::Task, ApiError> {
+    pub(crate) async fn whole(&self, task: &Task) -> Result<pb::Task, ApiError> {
         let ended = self.platform.store.task_attempts(task.uid).await?;
-        Ok(task_to_pb(task, Some(&ended)))
+        let stuck = self.stuck(std::slice::from_ref(task)).await?.pop().flatten();
+        Ok(pb::Task { stuck: stuck.map(Into::into), ..task_to_pb(task, Some(&ended)) })
     }
 
     /// NOT_FOUND rather than an empty answer for what is not there.

@@ -164,7 +164,11 @@ impl Api {
 /// Other events change nothing about what there is to do. `held_back`: Spaces that may wait for one of their Tasks to end.
 fn makes_work(event: &Event, held_back: &[Name]) -> bool {
     match event.fact {
-        Fact::TaskRequested | Fact::TaskRequeued | Fact::TaskAttemptFailed | Fact::TaskCancelRequested => true,
+        Fact::TaskRequested
+        | Fact::TaskRequeued
+        | Fact::TaskAttemptFailed
+        | Fact::TaskCancelRequested
+        | Fact::TaskCancelForced => true,
         // A Task that is to replace it may have been waiting for this, or one that its quota held back.
         Fact::TaskSucceeded | Fact::TaskFailed | Fact::TaskCancelled => {
             matches!(&event.data, EventData::Task(task) if task.job.is_some())

@@ -57,10 +57,10 @@ impl Executor {
                 fail::fail_point!("executor::after_release");
                 if let Err(error) = released {
                     tracing::warn!(%error, "a run could not be released");
-                    self.cancel(run.key, None).await;
+                    run.cancel(None);
                 }
             }
-            Answer::Cancelling => self.cancel(run.key, None).await,
+            Answer::Cancelling => run.cancel(None),
             Answer::Fenced => return self.abandon(run.key).await,
         }
         let shipped = self.ship(run, spec.space_uid, spec.log_cap);
@@ -149,8 +149,10 @@ impl Executor {
             }
             let order = run.cancelling();
             if let Some(grace) = order.filter(|_| order != cancelled) {
-                cancelled = order;
-                self.cancel(run.key, grace).await;
+                // One that was not taken is given again.
+                if self.cancel(run.key, grace).await {
+                    cancelled = order;
+                }
             }
             tokio::select! {
                 () = run.bell.notified() => {}
@@ -159,10 +161,10 @@ impl Executor {
         }
     }
 
-    async fn cancel(&self, key: RunKey, grace: Option<Duration>) {
-        if let Err(error) = self.platform.backend.cancel(&key, grace).await {
-            tracing::warn!(%error, "a run could not be asked to end");
-        }
+    /// False: the backend did not take the order.
+    async fn cancel(&self, key: RunKey, grace: Option<Duration>) -> bool {
+        let asked = self.platform.backend.cancel(&key, grace).await;
+        asked.inspect_err(|error| tracing::warn!(%error, "a run could not be asked to end")).is_ok()
     }
 
     /// Ends a run that is not ours to run, and says nothing of it.

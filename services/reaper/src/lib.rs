@@ -5,6 +5,10 @@
 mod args;
 mod deleted_jobs;
 mod histories;
+mod late;
+mod late_ends;
+mod late_starts;
+mod lost_work;
 mod old_envs;
 mod old_groups;
 mod old_revisions;
@@ -32,6 +36,12 @@ pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyh
     let services = old_services::trim(&platform);
     let purge_bell = purge::bell(&platform);
     let purge = purge::purge(&platform, &purge_bell);
-    tokio::join!(deletions, removals, runs, histories, sessions, revisions, envs, groups, services, purge);
+    let deadlines = args.deadlines();
+    let ends = late_ends::force(&platform, &deadlines);
+    let starts = late_starts::give_up(&platform, &deadlines);
+    let lost = lost_work::settle(&platform);
+    tokio::join!(
+        deletions, removals, runs, histories, sessions, revisions, envs, groups, services, purge, ends, starts, lost
+    );
     Ok(())
 }

@@ -11,6 +11,7 @@ use taskplane_runtime::worker::{self, Pass};
 
 const BATCH: u32 = 200;
 const PERIOD: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(1);
 
 pub(crate) async fn clear(platform: &Platform, objects: &Objects) {
     let doorbell = platform.bell("removals-bell", [Topic::tasks()], leaves_something);
@@ -18,9 +19,12 @@ pub(crate) async fn clear(platform: &Platform, objects: &Objects) {
 }
 
 async fn pass(platform: &Platform, objects: &Objects) -> anyhow::Result<Pass> {
+    // Logs that are given up while their Tasks stay join the list first.
+    let waiting = platform.store.removals_of_logs(BATCH).await?;
     let removals = platform.store.removals_list(BATCH).await?;
     if removals.is_empty() {
-        return Ok(Pass::Idle);
+        // What waits does so for an executor's word that nothing of the run is left, which rings no bell.
+        return Ok(if waiting { Pass::IdleFor(SOON) } else { Pass::Idle });
     }
     let mut done = Vec::with_capacity(removals.len());
     for removal in removals {
@@ -33,7 +37,14 @@ async fn pass(platform: &Platform, objects: &Objects) -> anyhow::Result<Pass> {
 
 fn leaves_something(ring: &Ring) -> bool {
     match ring {
-        Ring::Event(event) => event.fact == Fact::TaskRemoved,
+        Ring::Event(event) => matches!(
+            event.fact,
+            Fact::TaskRemoved
+                | Fact::TaskLogDeleteRequested
+                | Fact::TaskSucceeded
+                | Fact::TaskFailed
+                | Fact::TaskCancelled
+        ),
         Ring::Missed => true,
     }
 }

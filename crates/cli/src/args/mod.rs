@@ -21,8 +21,8 @@ pub use job::{
 pub use security_group::{BindGroupArgs, DeleteGroupArgs, RulesArgs, SecurityGroupArgs};
 pub use space::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceResources, SpaceSettings, UpdateSpaceArgs};
 pub use task::{
-    EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunArgs, RunTaskArgs, StateArg, TaskArgs, TaskPick, TasksArgs,
-    TerminateArgs,
+    AbandonArgs, EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunArgs, RunTaskArgs, StateArg, TaskArgs,
+    TaskPick, TasksArgs, TerminateArgs,
 };
 pub use value::OrNone;
 
@@ -114,6 +114,10 @@ pub enum Command {
     Task(TaskArgs),
     /// End a Task
     TerminateTask(TerminateArgs),
+    /// Say why a Task is not running, or not gone yet
+    Why(TaskArgs),
+    /// Give up a Task that was to end and is stuck: it fails as LOST
+    AbandonTask(AbandonArgs),
     /// Print the logs of an App's Tasks, and follow them
     Logs(LogsArgs),
     /// Make a Job: a Task that runs again and again, on a schedule or when asked

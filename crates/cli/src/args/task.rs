@@ -141,6 +141,12 @@ pub struct TaskArgs {
 pub struct TerminateArgs {
     #[command(flatten)]
     pub pick: TaskPick,
+    /// Time to end by itself before it is ended by force, for example 5s; at most what its executor gives
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub grace: Option<Duration>,
+    /// Do not keep what it wrote; also for a Task that is over already
+    #[arg(long)]
+    pub delete_logs: bool,
     /// Do not wait for the end
     #[arg(long)]
     pub r#async: bool,
@@ -150,6 +156,15 @@ pub struct TerminateArgs {
     /// How long to wait before asking again
     #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = value::duration)]
     pub retry_delay: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct AbandonArgs {
+    #[command(flatten)]
+    pub pick: TaskPick,
+    /// Do not ask; without a terminal nobody is asked
+    #[arg(short = 'f', long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

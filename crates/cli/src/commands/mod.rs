@@ -14,6 +14,7 @@ mod security_group;
 mod space;
 mod target;
 mod task;
+mod why;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub async fn dispatch(context: &Context, command: Command) -> Result<(), Failure
         Command::Tasks(args) => task::list(context, args).await,
         Command::Task(args) => task::show(context, args).await,
         Command::TerminateTask(args) => task::terminate(context, args).await,
+        Command::Why(args) => why::why(context, args).await,
+        Command::AbandonTask(args) => why::abandon(context, args).await,
         Command::Logs(args) => logs::logs(context, args).await,
         Command::CreateJob(args) => job::create(context, *args).await,
         Command::RunJob(args) => run::run_job(context, *args).await,

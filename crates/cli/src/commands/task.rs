@@ -3,7 +3,7 @@
 use taskplane_proto::v1::task_service_client::TaskServiceClient;
 use taskplane_proto::v1::{CancelTaskRequest, ListTasksRequest, Task, TaskState};
 
-use super::PAGE;
+use super::{PAGE, duration};
 use crate::args::{StateArg, TaskArgs, TasksArgs, TerminateArgs};
 use crate::connect::Tries;
 use crate::context::Context;
@@ -65,21 +65,27 @@ pub async fn show(context: &Context, args: TaskArgs) -> Result<(), Failure> {
 }
 
 pub async fn terminate(context: &Context, args: TerminateArgs) -> Result<(), Failure> {
-    let TerminateArgs { pick, r#async, retries, retry_delay } = args;
+    let TerminateArgs { pick, grace, delete_logs, r#async, retries, retry_delay } = args;
     let name = names::task(&pick, || context.session.space())?;
     let before = watch::get(&context.session, &name).await?;
     let short = names::short_task(&before.name);
-    if state::is_over(before.state()) {
+    if state::is_over(before.state()) && !delete_logs {
         context.printer.said(&format!("Task {short} is over already ({}).", state::reason(&before)))?;
         return data(context, &before);
     }
 
-    let request = CancelTaskRequest { name: name.clone(), etag: String::new() };
+    let grace = grace.map(duration);
+    let request = CancelTaskRequest { name: name.clone(), etag: String::new(), grace, delete_logs };
     let tries = Tries { again: retries, delay: retry_delay, grows: false };
     let asked = context
         .session
         .call_with(tries, &request, async |channel, request| TaskServiceClient::new(channel).cancel_task(request).await)
         .await?;
+    if state::is_over(before.state()) {
+        let what = if before.logs_deleted { "What it wrote is deleted already." } else { "What it wrote is deleted." };
+        context.printer.said(&format!("Task {short} is over already ({}). {what}", state::reason(&before)))?;
+        return data(context, &asked);
+    }
     context.printer.said(&match before.state() {
         TaskState::Cancelling => format!("Task {short} is being terminated already."),
         _ => format!("Task {short} is submitted for termination."),
@@ -103,7 +109,7 @@ fn data(context: &Context, task: &Task) -> Result<(), Failure> {
     if context.printer.for_people() { Ok(()) } else { print(context, task) }
 }
 
-fn print(context: &Context, task: &Task) -> Result<(), Failure> {
+pub fn print(context: &Context, task: &Task) -> Result<(), Failure> {
     context.printer.one(task, |task| table::task(task, clock::now()))
 }
 

@@ -6,7 +6,9 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
 use taskplane_proto::event::v1::Event;
-use taskplane_proto::v1::{App, Job, JobRun, LogLine, PreviewScheduleResponse, Schedule, SecurityGroup, Space, Task};
+use taskplane_proto::v1::{
+    App, ExplainTaskResponse, Job, JobRun, LogLine, PreviewScheduleResponse, Schedule, SecurityGroup, Space, Task,
+};
 
 use crate::failure::Failure;
 
@@ -38,6 +40,7 @@ resource! {
     SecurityGroup, "taskplane.v1.SecurityGroup", name;
     Job, "taskplane.v1.Job", name;
     Schedule, "taskplane.v1.Schedule", name;
+    ExplainTaskResponse, "taskplane.v1.ExplainTaskResponse", name;
     JobRun, "taskplane.v1.JobRun", name;
     PreviewScheduleResponse, "taskplane.v1.PreviewScheduleResponse", description;
     LogLine, "taskplane.v1.LogLine", task;

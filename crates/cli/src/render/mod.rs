@@ -1,5 +1,6 @@
 //! Answers in the form that was asked for.
 
+pub mod explain;
 pub mod job;
 pub mod json;
 pub mod security_group;

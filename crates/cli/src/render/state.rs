@@ -1,7 +1,8 @@
 //! The words for where a Task or a Job stands.
 
 use taskplane_proto::v1::{
-    ConcurrencyPolicy, ConditionStatus, Job, JobState, Reason, RunOutcome, Schedule, ScheduleState, Task, TaskState,
+    Cause, ConcurrencyPolicy, ConditionStatus, Job, JobState, Reason, RunOutcome, Schedule, ScheduleState, StuckReason,
+    Task, TaskState,
 };
 
 /// Whether a Task has come to its end.
@@ -32,7 +33,8 @@ pub fn succeeded(state: TaskState) -> &'static str {
 /// Why a Task ended or, before that, where it stands.
 pub fn reason(task: &Task) -> String {
     let named = if is_over(task.state()) { reason_name(task.reason()) } else { None };
-    named.unwrap_or_else(|| state_name(task.state()))
+    let named = named.unwrap_or_else(|| state_name(task.state()));
+    if task.stuck.is_some() { format!("{named} (stuck)") } else { named }
 }
 
 pub fn reason_name(reason: Reason) -> Option<String> {
@@ -45,6 +47,14 @@ pub fn condition_status(status: ConditionStatus) -> &'static str {
         ConditionStatus::False => "False",
         ConditionStatus::Unspecified | ConditionStatus::Unknown => "Unknown",
     }
+}
+
+pub fn stuck_name(reason: StuckReason) -> String {
+    camel(reason.as_str_name(), "STUCK_REASON_")
+}
+
+pub fn cause_name(cause: Cause) -> String {
+    camel(cause.as_str_name(), "CAUSE_")
 }
 
 pub fn state_name(state: TaskState) -> String {

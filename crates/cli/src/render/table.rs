@@ -7,7 +7,7 @@ use taskplane_proto::v1::{
     App, AppSource, Attempt, Condition, Resources, Space, SpaceQuota, SpaceUsage, Task, TaskState, app_source,
 };
 
-use super::state::{condition_status, reason, reason_name, state_name, succeeded};
+use super::state::{self, condition_status, reason, reason_name, state_name, succeeded};
 use crate::{clock, escape, names};
 
 /// What stands where there is nothing.
@@ -175,6 +175,7 @@ pub fn task(task: &Task, now: Timestamp) -> String {
         ("Succeeded", succeeded(task.state()).to_owned()),
         ("Reason", reason(task)),
         ("Message", task.message.clone()),
+        ("Stuck", stuck(task, now)),
         ("Exit code", task.exit_code.map(|code| code.to_string()).unwrap_or_default()),
         ("Signal", task.signal.map(|signal| signal.to_string()).unwrap_or_default()),
         ("Command", task.command.clone()),
@@ -216,6 +217,13 @@ fn conditions(conditions: &[Condition]) -> String {
             ]
         }),
     )
+}
+
+/// Why nothing more is done about it, and since when.
+fn stuck(task: &Task, now: Timestamp) -> String {
+    let Some(stuck) = &task.stuck else { return String::new() };
+    let since = clock::between(stuck.since, None, now).unwrap_or_default();
+    format!("{}, {since} ago: {}", state::stuck_name(stuck.reason()), stuck.message)
 }
 
 fn attempts(attempts: &[Attempt], now: Timestamp) -> String {

@@ -10,8 +10,9 @@ use futures::stream::{self, StreamExt as _};
 use taskplane_proto::v1::job_service_server::JobServiceServer;
 use taskplane_proto::v1::task_service_server::{TaskService, TaskServiceServer};
 use taskplane_proto::v1::{
-    CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse, LogLine, LogStream, RunTaskRequest,
-    StreamLogsRequest, StreamLogsResponse, Task, TaskState, WatchTasksRequest, WatchTasksResponse,
+    AbandonTaskRequest, CancelTaskRequest, ExplainTaskRequest, ExplainTaskResponse, GetTaskRequest, ListTasksRequest,
+    ListTasksResponse, LogLine, LogStream, RunTaskRequest, StreamLogsRequest, StreamLogsResponse, Task, TaskState,
+    WatchTasksRequest, WatchTasksResponse,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -139,6 +140,14 @@ impl TaskService for Service {
         let mut script = self.0.lock().unwrap();
         script.cancels += 1;
         Ok(Response::new(script.task.clone()))
+    }
+
+    async fn abandon_task(&self, _: Request<AbandonTaskRequest>) -> Result<Response<Task>, Status> {
+        Err(Status::failed_precondition("not stuck"))
+    }
+
+    async fn explain_task(&self, _: Request<ExplainTaskRequest>) -> Result<Response<ExplainTaskResponse>, Status> {
+        Ok(Response::new(ExplainTaskResponse::default()))
     }
 
     /// One change, the cancellation, which GetTask shows from then on.

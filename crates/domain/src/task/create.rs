@@ -121,6 +121,7 @@ impl Task {
             version: 1,
             created_at: at,
             remove_since: None,
+            delete_log: false,
             trace,
         };
         Ok(Birth { task })

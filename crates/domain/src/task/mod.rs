@@ -12,10 +12,13 @@
 //! ```
 
 mod attempt;
+mod cancel;
 mod condition;
 mod create;
+mod explain;
 mod reason;
 mod retry;
+mod stuck;
 mod transition;
 
 use std::time::Duration;
@@ -23,10 +26,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use attempt::Attempt;
+pub use cancel::{CancelCause, CancelTask};
 pub use condition::{CONDITION_MESSAGE_MAX, CONDITIONS_MAX, Condition, ConditionStatus};
 pub use create::{Birth, Override, RunTask};
+pub use explain::{Cause, Circumstances, Explanation, Holder};
 pub use reason::{Class, Reason};
 pub use retry::RetryPolicy;
+pub use stuck::{Deadlines, FORCE_AFTER, STUCK_AFTER, Stuck, StuckReason};
 pub use transition::{InvalidTransition, Transition};
 
 use crate::app::Command;
@@ -61,6 +67,8 @@ pub struct Task {
     pub created_at: Timestamp,
     /// Since when it is marked to be removed. Only one that is over is, and nothing brings it back.
     pub remove_since: Option<Timestamp>,
+    /// What it wrote is deleted once it is over.
+    pub delete_log: bool,
     /// W3C `traceparent` of the call that asked for it.
     pub trace: Option<String>,
 }
@@ -116,6 +124,9 @@ pub enum TaskState {
         since: Timestamp,
         /// Between the gentle and the forced end; none: what its executor gives.
         grace: Option<Duration>,
+        cause: CancelCause,
+        /// When the control plane gave the order to end it by force.
+        forced_at: Option<Timestamp>,
     },
     /// Over, with nothing left running.
     Finished {

@@ -13,6 +13,7 @@ pub enum Reason {
     SourceUnavailable,
     SourceInvalid,
     InvalidSpec,
+    StartDeadline,
 }
 
 /// Whose fault it is, and hence whether trying again may help.
@@ -29,7 +30,7 @@ pub enum Class {
 }
 
 impl Reason {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ExitCode,
         Self::Signalled,
         Self::TimedOut,
@@ -40,6 +41,7 @@ impl Reason {
         Self::SourceUnavailable,
         Self::SourceInvalid,
         Self::InvalidSpec,
+        Self::StartDeadline,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -54,6 +56,7 @@ impl Reason {
             Self::SourceUnavailable => "SOURCE_UNAVAILABLE",
             Self::SourceInvalid => "SOURCE_INVALID",
             Self::InvalidSpec => "INVALID_SPEC",
+            Self::StartDeadline => "START_DEADLINE",
         }
     }
 
@@ -65,7 +68,7 @@ impl Reason {
         match self {
             Self::ExitCode | Self::Signalled | Self::TimedOut | Self::OutOfMemory | Self::Cancelled => Class::User,
             Self::Lost => Class::Unknown,
-            Self::StartFailed | Self::SourceUnavailable => Class::Infrastructure,
+            Self::StartFailed | Self::SourceUnavailable | Self::StartDeadline => Class::Infrastructure,
             Self::SourceInvalid | Self::InvalidSpec => Class::Configuration,
         }
     }

@@ -1,8 +1,6 @@
 //! How a Task changes. A change and its event are born together: a [`Transition`] can be made nowhere else, and the store
 //! writes nothing else.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{Event, EventData, Fact, Subject, TaskSnapshot};
@@ -63,33 +61,6 @@ impl Transition {
 }
 
 impl Task {
-    /// Asks for the end. A Task without a run ends at once: nothing starts without STARTING. Asking twice is no error, and
-    /// neither is asking when it is over.
-    pub fn cancel(self, at: Timestamp) -> Option<Transition> {
-        self.cancel_within(None, at)
-    }
-
-    /// The same with a grace of the caller's. A shorter one than was given before takes its place.
-    pub fn cancel_within(self, grace: Option<Duration>, at: Timestamp) -> Option<Transition> {
-        let (run, made_at, started_at) = match self.state.clone() {
-            TaskState::Pending { .. } => {
-                return Some(self.finishes(cancelled("before it started", Exit::default()), at, at));
-            }
-            TaskState::Starting { run, made_at } => (run, made_at, None),
-            TaskState::Running { run, made_at, started_at } => (run, made_at, Some(started_at)),
-            TaskState::Cancelling { run, made_at, started_at, since: _, grace: before } => {
-                let shorter = grace.is_some_and(|grace| before.is_none_or(|before| grace < before));
-                if !shorter {
-                    return None;
-                }
-                (run, made_at, started_at)
-            }
-            TaskState::Finished { .. } => return None,
-        };
-        let state = TaskState::Cancelling { run, made_at, started_at, since: at, grace };
-        Some(self.becomes(state, Fact::TaskCancelRequested, at))
-    }
-
     /// Takes in what an executor saw. None: it was known already. An error: it cannot be so for this Task any more.
     pub fn observe(self, seen: Observed, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match seen {
@@ -150,17 +121,31 @@ impl Task {
 
     /// Ends the present attempt as `fate` says; the caller knows that nothing of it is left.
     fn settle(self, fate: Fate, at: Timestamp) -> Transition {
-        let cancelling = matches!(self.state, TaskState::Cancelling { .. });
         match fate {
-            Fate::NeverStarted if cancelling => self.finishes(cancelled("before it started", Exit::default()), at, at),
+            Fate::NeverStarted if self.state.was_asked_to_end() => {
+                self.finishes(cancelled("before it started", Exit::default()), at, at)
+            }
+            Fate::NeverStarted if self.state.missed_its_start() => self.fails(
+                Failure { reason: Reason::StartDeadline, message: NOT_IN_TIME.into(), exit: Exit::default() },
+                at,
+                at,
+            ),
             Fate::NeverStarted => self.becomes(TaskState::Pending { not_before: None }, Fact::TaskRequeued, at),
             Fate::Lost { message } => {
                 self.fails(Failure { reason: Reason::Lost, message, exit: Exit::default() }, at, at)
             }
             Fate::Ended(end) => {
                 let (from, finished_at) = (self.state.kind(), end.finished_at);
+                let given_up = self.state.missed_its_start() && end.cause == EndCause::Cancel;
                 let task = self.with_start(end.started_at);
                 let transition = match verdict(end) {
+                    // Its command may have run after all: such an attempt is not tried again.
+                    _ if given_up && task.state.started_at().is_some() => {
+                        let message = format!("{NOT_IN_TIME}; it started after that, and was ended");
+                        let failure = Failure { reason: Reason::StartDeadline, message, exit: Exit::default() };
+                        task.finishes(Outcome::Failed(failure), finished_at, at)
+                    }
+                    _ if given_up => return task.settle(Fate::NeverStarted, at),
                     Outcome::Failed(failure) => task.fails(failure, finished_at, at),
                     outcome => task.finishes(outcome, finished_at, at),
                 };
@@ -171,11 +156,17 @@ impl Task {
 
     /// The command's true start, when only its end tells of it.
     fn with_start(mut self, seen: Option<Timestamp>) -> Self {
-        let (TaskState::Starting { run, made_at } | TaskState::Running { run, made_at, .. }) = &self.state else {
-            return self;
+        let (run, made_at) = match &mut self.state {
+            TaskState::Starting { run, made_at } | TaskState::Running { run, made_at, .. } => (run, made_at),
+            TaskState::Cancelling { started_at, .. } => {
+                *started_at = started_at.or(seen);
+                return self;
+            }
+            TaskState::Pending { .. } | TaskState::Finished { .. } => return self,
         };
+        let (run, made_at) = (run.clone(), *made_at);
         if let Some(started_at) = self.state.started_at().or(seen) {
-            self.state = TaskState::Running { run: run.clone(), made_at: *made_at, started_at };
+            self.state = TaskState::Running { run, made_at, started_at };
         }
         self
     }
@@ -200,8 +191,8 @@ impl Task {
 
     /// Fails this attempt, and the Task with it unless its policy wants another and nobody asked for the end.
     fn fails(self, failure: Failure, finished_at: Timestamp, at: Timestamp) -> Transition {
-        let cancelling = matches!(self.state, TaskState::Cancelling { .. });
-        let wait = self.spec.retry.again(failure.reason, self.attempt).filter(|_| !cancelling);
+        let asked = self.state.was_asked_to_end();
+        let wait = self.spec.retry.again(failure.reason, self.attempt).filter(|_| !asked);
         let Some(wait) = wait else {
             return self.finishes(Outcome::Failed(failure), finished_at, at);
         };
@@ -219,7 +210,7 @@ impl Task {
         transition
     }
 
-    fn finishes(self, outcome: Outcome, finished_at: Timestamp, at: Timestamp) -> Transition {
+    pub(super) fn finishes(self, outcome: Outcome, finished_at: Timestamp, at: Timestamp) -> Transition {
         let fact = match outcome {
             Outcome::Succeeded => Fact::TaskSucceeded,
             Outcome::Failed(_) => Fact::TaskFailed,
@@ -238,7 +229,7 @@ impl Task {
         Attempt { end: Some((finished_at, outcome)), ..self.present_attempt().unwrap_or(unmade) }
     }
 
-    fn becomes(mut self, state: TaskState, fact: Fact, at: Timestamp) -> Transition {
+    pub(super) fn becomes(mut self, state: TaskState, fact: Fact, at: Timestamp) -> Transition {
         let from = Some(self.state.kind());
         self.state = state;
         self.version += 1;
@@ -246,7 +237,7 @@ impl Task {
         Transition { task: self, from, event, ended: None }
     }
 
-    fn refuses(&self, verb: &'static str) -> InvalidTransition {
+    pub(super) fn refuses(&self, verb: &'static str) -> InvalidTransition {
         InvalidTransition { name: self.name.clone(), state: self.state.kind(), verb }
     }
 
@@ -279,7 +270,10 @@ impl Task {
     }
 }
 
-fn cancelled(when: &str, exit: Exit) -> Outcome {
+/// Why an attempt is given up that its executor did not start.
+const NOT_IN_TIME: &str = "the run was not started before its start deadline";
+
+pub(super) fn cancelled(when: &str, exit: Exit) -> Outcome {
     Outcome::Cancelled { message: format!("cancelled {when}"), exit }
 }
 
@@ -316,4 +310,4 @@ fn verdict(end: RunEnd) -> Outcome {
 
 #[cfg(test)]
 #[path = "transition_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -13,11 +13,11 @@ use crate::space::{Space, SpaceSettings};
 use crate::task::{Class, Override, RetryPolicy, RunTask};
 use crate::uid::{AppUid, SpaceUid, TaskUid};
 
-fn at(second: i64) -> Timestamp {
+pub(in crate::task) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn run() -> RunUid {
+pub(in crate::task) fn run() -> RunUid {
     RunUid("run-1".into())
 }
 
@@ -54,7 +54,7 @@ fn asked(command: Option<&str>, retry: RetryPolicy) -> RunTask {
     }
 }
 
-fn task_with(retry: RetryPolicy) -> Task {
+pub(in crate::task) fn task_with(retry: RetryPolicy) -> Task {
     let (space, app) = app(Some("true"));
     let uid = TaskUid(Uuid::from_u128(1));
     Task::create(uid, &space, &app, asked(None, retry), "here".parse().unwrap(), None, at(1))
@@ -63,15 +63,15 @@ fn task_with(retry: RetryPolicy) -> Task {
         .into_task()
 }
 
-fn pending() -> Task {
+pub(in crate::task) fn pending() -> Task {
     task_with(RetryPolicy::default())
 }
 
-fn starting() -> Task {
+pub(in crate::task) fn starting() -> Task {
     pending().made(run(), Vec::new(), at(2)).unwrap().unwrap().into_task()
 }
 
-fn running() -> Task {
+pub(in crate::task) fn running() -> Task {
     starting().started(&run(), at(3), at(3)).unwrap().unwrap().into_task()
 }
 

@@ -3,7 +3,9 @@
 
 mod app;
 mod condition;
+mod ending;
 mod event;
+mod explain;
 mod job;
 mod launch;
 mod log;
@@ -17,6 +19,7 @@ mod task;
 mod time;
 
 pub use app::{PushAsked, SourceAsked};
+pub use ending::{cancel_task_from_pb, grace_from_pb};
 pub use event::BadEvent;
 pub use job::{
     job_asked, job_run_to_pb, job_template_masked, job_to_pb, run_job_from_pb, schedule_asked, schedule_masked,

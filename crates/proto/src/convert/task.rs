@@ -45,6 +45,7 @@ impl From<Reason> for pb::Reason {
             Reason::SourceUnavailable => Self::SourceUnavailable,
             Reason::SourceInvalid => Self::SourceInvalid,
             Reason::InvalidSpec => Self::InvalidSpec,
+            Reason::StartDeadline => Self::StartDeadline,
         }
     }
 }
@@ -72,11 +73,16 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         version,
         created_at,
         remove_since,
+        delete_log,
         trace: _,
     } = task;
     let TaskSpec { command, env, resources, timeout, retry, labels } = spec;
     let outcome = match state {
         TaskState::Finished { outcome, .. } => Some(outcome),
+        _ => None,
+    };
+    let cancelling = match state {
+        TaskState::Cancelling { since, grace, forced_at, .. } => Some((*since, *grace, *forced_at)),
         _ => None,
     };
     // While the next attempt waits, the last one's end is what a person wants to know.
@@ -120,6 +126,12 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         schedule: job.as_ref().and_then(|job| job.schedule.as_ref()).map(ToString::to_string).unwrap_or_default(),
         tick_time: job.as_ref().and_then(|job| job.tick).map(timestamp_to_pb),
         delete_time: remove_since.map(timestamp_to_pb),
+        // Whoever knows what time it is says so.
+        stuck: None,
+        cancel_time: cancelling.map(|(since, ..)| timestamp_to_pb(since)),
+        cancel_grace: cancelling.and_then(|(_, grace, _)| grace).map(duration_to_pb),
+        force_time: cancelling.and_then(|(.., forced_at)| forced_at).map(timestamp_to_pb),
+        logs_deleted: *delete_log,
         conditions: conditions.iter().map(Into::into).collect(),
     }
 }

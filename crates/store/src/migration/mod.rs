@@ -10,6 +10,7 @@ mod m0007_removal;
 mod m0008_security_groups;
 mod m0009_quotas;
 mod m0010_services;
+mod m0011_deadlines;
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::error::StoreError;
 use crate::sql;
 
 /// What this binary is written for. The row in `meta` says what there is, and the oldest binary that can still use it.
-const SCHEMA_VERSION: i64 = 10;
+const SCHEMA_VERSION: i64 = 11;
 /// Names the lock that migrating replicas queue for.
 const ADVISORY_LOCK: i64 = 0x7461_736b_706c_616e;
 
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_security_groups::Migration),
             Box::new(m0009_quotas::Migration),
             Box::new(m0010_services::Migration),
+            Box::new(m0011_deadlines::Migration),
         ]
     }
 }

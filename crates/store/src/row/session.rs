@@ -20,6 +20,7 @@ pub(crate) struct Model {
     pub opened_at: i64,
     pub lease_until: i64,
     pub closed_at: Option<i64>,
+    pub lapsed: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -40,6 +41,7 @@ impl From<&Session> for Model {
             opened_at: opened_at.as_microsecond(),
             lease_until: lease_until.as_microsecond(),
             closed_at: None,
+            lapsed: false,
         }
     }
 }
@@ -59,6 +61,7 @@ impl TryFrom<Model> for Session {
             opened_at,
             lease_until,
             closed_at: _,
+            lapsed: _,
         } = model;
         Ok(Self {
             uid: SessionUid(uid),

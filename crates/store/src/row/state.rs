@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use taskplane_domain::task::{StateKind, TaskState};
+use taskplane_domain::task::{CancelCause, StateKind, TaskState};
 use taskplane_domain::uid::RunUid;
 
 use crate::error::Corrupt;
@@ -18,6 +18,8 @@ pub(crate) struct StateCells {
     pub started_at: Option<i64>,
     pub cancel_since: Option<i64>,
     pub cancel_grace: Option<i64>,
+    pub cancel_cause: Option<String>,
+    pub cancel_forced: Option<i64>,
     pub finished_at: Option<i64>,
     pub ending: Ending,
 }
@@ -35,10 +37,15 @@ impl From<&TaskState> for StateCells {
             TaskState::Starting { run: _, made_at } | TaskState::Running { run: _, made_at, started_at: _ } => {
                 cells.made_at = Some(made_at.as_microsecond())
             }
-            TaskState::Cancelling { run: _, made_at, started_at: _, since, grace } => {
+            TaskState::Cancelling { run: _, made_at, started_at: _, since, grace, cause, forced_at } => {
                 cells.made_at = Some(made_at.as_microsecond());
                 cells.cancel_since = Some(since.as_microsecond());
                 cells.cancel_grace = grace.map(|grace| i64::try_from(grace.as_micros()).unwrap_or(i64::MAX));
+                cells.cancel_cause = match cause {
+                    CancelCause::Asked => None,
+                    CancelCause::StartDeadline => Some(cause.as_str().to_owned()),
+                };
+                cells.cancel_forced = forced_at.map(|at| at.as_microsecond());
             }
             TaskState::Finished { started_at: _, finished_at, outcome } => {
                 cells.finished_at = Some(finished_at.as_microsecond());
@@ -73,6 +80,11 @@ impl StateCells {
                     .cancel_grace
                     .map(|grace| row.count("cancel_grace", grace).map(Duration::from_micros))
                     .transpose()?,
+                cause: match &self.cancel_cause {
+                    None => CancelCause::Asked,
+                    Some(cause) => CancelCause::parse(cause).ok_or_else(|| row.corrupt("cancel_cause"))?,
+                },
+                forced_at: row.maybe_time("cancel_forced", self.cancel_forced)?,
             },
             StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled => TaskState::Finished {
                 started_at,
@@ -90,6 +102,8 @@ impl StateCells {
             ("started_at", self.started_at.is_some()),
             ("cancel_since", self.cancel_since.is_some()),
             ("cancel_grace", self.cancel_grace.is_some()),
+            ("cancel_cause", self.cancel_cause.is_some()),
+            ("cancel_forced", self.cancel_forced.is_some()),
             ("finished_at", self.finished_at.is_some()),
             ("reason", self.ending.reason.is_some()),
             ("message", self.ending.message.is_some()),
@@ -109,7 +123,9 @@ fn cells_of(kind: StateKind) -> &'static [&'static str] {
         StateKind::Pending => &["not_before"],
         StateKind::Starting => &["run_uid", "made_at"],
         StateKind::Running => &["run_uid", "made_at", "started_at"],
-        StateKind::Cancelling => &["run_uid", "made_at", "started_at", "cancel_since", "cancel_grace"],
+        StateKind::Cancelling => {
+            &["run_uid", "made_at", "started_at", "cancel_since", "cancel_grace", "cancel_cause", "cancel_forced"]
+        }
         StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled => {
             &["started_at", "finished_at", "reason", "message", "exit_code", "signal"]
         }

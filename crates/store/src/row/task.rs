@@ -4,7 +4,7 @@ use prost::Message as _;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use taskplane_domain::name::TaskName;
-use taskplane_domain::task::{Condition, JobRef, Task, Transition};
+use taskplane_domain::task::{Condition, JobRef, Task, TaskState, Transition};
 use taskplane_domain::uid::{AppUid, Fence, JobUid, SpaceUid, TaskUid};
 use taskplane_proto::internal::v1 as pb;
 
@@ -39,6 +39,11 @@ pub(crate) struct Model {
     pub started_at: Option<i64>,
     pub cancel_since: Option<i64>,
     pub cancel_grace: Option<i64>,
+    pub cancel_cause: Option<String>,
+    pub cancel_forced: Option<i64>,
+    /// For those who look for what is late; nothing is read from it.
+    pub ends_by: Option<i64>,
+    pub log_delete: Option<String>,
     pub finished_at: Option<i64>,
     pub reason: Option<String>,
     pub message: Option<String>,
@@ -68,6 +73,16 @@ pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// Its log goes when it is over.
+pub(crate) const LOG_ASKED: &str = "ASKED";
+
+/// When its timeout is over, while it runs.
+fn ends_by(task: &Task) -> Option<i64> {
+    let TaskState::Running { started_at, .. } = task.state else { return None };
+    let timeout = i64::try_from(task.spec.timeout?.as_micros()).ok()?;
+    started_at.as_microsecond().checked_add(timeout)
+}
+
 /// A new Task, which nobody holds.
 impl From<&Task> for Model {
     fn from(task: &Task) -> Self {
@@ -88,6 +103,7 @@ impl From<&Task> for Model {
             version,
             created_at,
             remove_since,
+            delete_log,
             trace,
         } = task;
         let StateCells {
@@ -98,6 +114,8 @@ impl From<&Task> for Model {
             started_at,
             cancel_since,
             cancel_grace,
+            cancel_cause,
+            cancel_forced,
             finished_at,
             ending,
         } = state.into();
@@ -125,6 +143,8 @@ impl From<&Task> for Model {
             started_at,
             cancel_since,
             cancel_grace,
+            cancel_cause,
+            cancel_forced,
             finished_at,
             reason,
             message,
@@ -136,6 +156,8 @@ impl From<&Task> for Model {
             space_env_revision: (*space_env_revision).into(),
             trace: trace.clone(),
             created_at: created_at.as_microsecond(),
+            ends_by: None,
+            log_delete: delete_log.then(|| LOG_ASKED.to_owned()),
             session_uid: None,
             fence: 0,
             run_left: false,
@@ -164,6 +186,8 @@ impl ActiveModel {
             started_at,
             cancel_since,
             cancel_grace,
+            cancel_cause,
+            cancel_forced,
             finished_at,
             ending,
         } = (&task.state).into();
@@ -179,6 +203,9 @@ impl ActiveModel {
             started_at: Set(started_at),
             cancel_since: Set(cancel_since),
             cancel_grace: Set(cancel_grace),
+            cancel_cause: Set(cancel_cause),
+            cancel_forced: Set(cancel_forced),
+            ends_by: Set(ends_by(task)),
             finished_at: Set(finished_at),
             reason: Set(reason),
             message: Set(message),
@@ -186,6 +213,9 @@ impl ActiveModel {
             signal: Set(signal),
             ..Default::default()
         };
+        if task.delete_log {
+            changed.log_delete = Set(Some(LOG_ASKED.to_owned()));
+        }
         if step.releases() {
             changed.session_uid = Set(None);
         }
@@ -227,6 +257,8 @@ impl TryFrom<Model> for Task {
             started_at,
             cancel_since,
             cancel_grace,
+            cancel_cause,
+            cancel_forced,
             finished_at,
             reason,
             message,
@@ -238,6 +270,8 @@ impl TryFrom<Model> for Task {
             space_env_revision,
             trace,
             created_at,
+            ends_by: _,
+            log_delete,
             session_uid: _,
             fence: _,
             run_left: _,
@@ -267,6 +301,8 @@ impl TryFrom<Model> for Task {
             started_at,
             cancel_since,
             cancel_grace,
+            cancel_cause,
+            cancel_forced,
             finished_at,
             ending,
         };
@@ -294,6 +330,7 @@ impl TryFrom<Model> for Task {
             version: row.count("version", version)?,
             created_at: row.time("created_at", created_at)?,
             remove_since: row.maybe_time("remove_since", remove_since)?,
+            delete_log: log_delete.is_some(),
             trace,
         })
     }

@@ -31,6 +31,7 @@ mod feed;
 mod job_kit;
 mod job_races;
 mod jobs;
+mod late;
 mod list;
 mod outbox;
 mod quotas;

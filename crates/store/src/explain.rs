@@ -1,0 +1,78 @@
+//! What is so around one Task: for whoever asks why it is not running, or not gone.
+
+use sea_orm::FromQueryResult;
+use taskplane_domain::app::Source;
+use taskplane_domain::name::TaskName;
+use taskplane_domain::task::{Circumstances, Holder, Task};
+
+use crate::connect::Store;
+use crate::error::StoreError;
+use crate::row::{Row, big};
+use crate::sql;
+
+#[derive(FromQueryResult)]
+struct HolderRow {
+    executor: String,
+    lease_until: i64,
+    closed_at: Option<i64>,
+}
+
+#[derive(FromQueryResult)]
+struct IdRow {
+    id: i64,
+}
+
+impl Store {
+    pub async fn task_circumstances(&self, task: &Task) -> Result<Circumstances, StoreError> {
+        let now = self.now().await?;
+        let sessions = self.sessions_open(&task.cluster).await?;
+        let there = sessions.iter().filter(|session| session.lease_until > now);
+        let image = matches!(self.app_spec(task.app_uid, task.app_revision).await?.source, Source::Image(_));
+        let able = there.clone().filter(|session| session.runs_images || !image).count();
+        let unpublished = "SELECT min(at) AS value FROM events WHERE uid = $1 AND published_at IS NULL";
+        let unpublished = self.read(sql::number(self.db(), unpublished, [task.uid.0.into()])).await?;
+        Ok(Circumstances {
+            now,
+            executors: there.count(),
+            able,
+            holder: self.holder(task).await?,
+            older: self.older(task).await?,
+            ahead: self.ahead(task, now.as_microsecond()).await?,
+            unpublished_since: Row::new("events", task.uid).maybe_time("at", unpublished)?,
+        })
+    }
+
+    async fn holder(&self, task: &Task) -> Result<Option<Holder>, StoreError> {
+        let text = "SELECT s.executor, s.lease_until, s.closed_at FROM tasks t JOIN sessions s ON s.uid = t.session_uid \
+             WHERE t.uid = $1";
+        let found = self.read(sql::one::<HolderRow>(self.db(), text, [task.uid.0.into()])).await?;
+        let Some(HolderRow { executor, lease_until, closed_at }) = found else { return Ok(None) };
+        let row = Row::new("sessions", &executor);
+        Ok(Some(Holder {
+            executor: row.parsed("executor", &executor)?,
+            lease_until: row.time("lease_until", lease_until)?,
+            closed_at: row.maybe_time("closed_at", closed_at)?,
+        }))
+    }
+
+    /// The oldest live Task of its Job, when it waits for those.
+    async fn older(&self, task: &Task) -> Result<Option<TaskName>, StoreError> {
+        let Some(job) = task.job.as_ref().filter(|job| job.waits) else { return Ok(None) };
+        let text = "SELECT id FROM tasks WHERE job_uid = $1 AND id < $2 \
+             AND state IN ('PENDING', 'STARTING', 'RUNNING', 'CANCELLING') ORDER BY id LIMIT 1";
+        let values = [job.uid.0.into(), big(task.name.id).into()];
+        let Some(IdRow { id }) = self.read(sql::one(self.db(), text, values)).await? else { return Ok(None) };
+        Ok(Some(TaskName { id: Row::new("tasks", id).count("id", id)?, ..task.name.clone() }))
+    }
+
+    /// Waiting Tasks that are due and older, up to a thousand.
+    async fn ahead(&self, task: &Task, now: i64) -> Result<u64, StoreError> {
+        let text = "SELECT count(*) AS value FROM (SELECT 1 FROM tasks \
+             WHERE state = 'PENDING' AND session_uid IS NULL AND cluster = $1 AND (created_at, uid) < ($2, $3) \
+             AND (not_before IS NULL OR not_before <= $4) LIMIT 1000) older";
+        let values =
+            [task.cluster.as_str().into(), task.created_at.as_microsecond().into(), task.uid.0.into(), now.into()];
+        let count = self.read(sql::number(self.db(), text, values)).await?.unwrap_or_default();
+        Ok(Row::new("tasks", task.uid).count("id", count)?)
+    }
+}
