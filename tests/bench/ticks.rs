@@ -112,6 +112,7 @@ pub fn push(name: AppName) -> Push {
         unset_env: Vec::new(),
         resources: Resources::default(),
         services: Vec::new(),
+        task_retention_count: None,
     }
 }
 

@@ -24,6 +24,7 @@ mod push;
 mod quotas;
 mod raw;
 mod reflection;
+mod retention;
 mod schedules;
 mod secrets;
 mod security_groups;

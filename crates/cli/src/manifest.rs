@@ -38,6 +38,7 @@ pub struct Application {
     pub image: Option<String>,
     /// Names of services, with what their bindings are to be called.
     pub services: Vec<(String, Option<String>)>,
+    pub task_retention_count: Option<i32>,
     /// What stands in the file and has no effect, a line each.
     pub warnings: Vec<String>,
 }
@@ -165,6 +166,7 @@ impl Reader<'_> {
                 "env" => app.env = self.env(&at, value)?,
                 "services" => app.services = self.services(&at, value, &mut app.warnings)?,
                 "docker" => self.docker(&at, value, &mut app)?,
+                "task-retention-count" => app.task_retention_count = self.number(&at, value)?,
                 // What they ask for is how it is.
                 "no-route" | "task" => {}
                 name if NOT_FOR_TASKS.contains(&name) => app
@@ -249,6 +251,11 @@ impl Reader<'_> {
         }
         let text = scalar(value).ok_or_else(|| self.shape(place, "a text"))?;
         self.substitute(place, &text).map(Some)
+    }
+
+    fn number(&self, place: &str, value: &Value) -> Result<Option<i32>, ManifestError> {
+        let text = self.text(place, value)?;
+        text.map(|text| text.parse().map_err(|_| self.shape(place, "a whole number"))).transpose()
     }
 
     fn substitute(&self, place: &str, text: &str) -> Result<String, ManifestError> {

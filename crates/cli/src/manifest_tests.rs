@@ -42,6 +42,7 @@ fn the_fields_that_apply_are_read() {
             env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             image: None,
             services: Vec::new(),
+            task_retention_count: None,
             warnings: vec!["manifest field \"defaults\" is not known, ignored".to_owned()],
         }
     );
@@ -123,4 +124,12 @@ fn a_path_is_relative_to_the_manifest() {
         let app = read(path, "a", &BTreeMap::new()).unwrap();
         assert_eq!(app.path.unwrap(), directory.path().join("src"));
     }
+}
+
+#[test]
+fn how_many_tasks_are_kept_is_a_number() {
+    let read = |text: &str| parse(&format!("applications: [{{task-retention-count: {text}}}]"), "shop", &[]);
+    assert_eq!(read("20").unwrap().task_retention_count, Some(20));
+    let line = read("many").unwrap_err();
+    assert_eq!(line, "manifest.yml: applications[0].task-retention-count: expected a whole number");
 }

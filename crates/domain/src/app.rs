@@ -22,6 +22,8 @@ pub struct App {
     pub name: AppName,
     pub revision: u32,
     pub spec: AppSpec,
+    /// How many Tasks it keeps; none: as many as its Space says.
+    pub task_retention_count: Option<u32>,
     pub version: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -122,6 +124,8 @@ pub struct Push {
     pub resources: Resources,
     /// To be bound to, beside what the App is bound to already.
     pub services: Vec<Binding>,
+    /// Set but empty: what its Space says.
+    pub task_retention_count: Option<Option<u32>>,
 }
 
 /// An App as it is to be, with the event that says so.
@@ -133,19 +137,40 @@ pub struct AppChange {
 
 impl App {
     pub fn create(uid: AppUid, space_uid: SpaceUid, push: Push, at: Timestamp) -> Result<AppChange, Invalid> {
-        let Push { name, source, command, env, replace_env: _, unset_env: _, resources, services } = push;
+        let Push {
+            name,
+            source,
+            command,
+            env,
+            replace_env: _,
+            unset_env: _,
+            resources,
+            services,
+            task_retention_count,
+        } = push;
         let source = source
             .ok_or_else(|| Invalid::one("app.source", "is required on the first push: send an image or an archive"))?;
         let services = bound_as_well(&name, Vec::new(), services)?;
         let security_groups = Groups::default();
         let spec = AppSpec { source, command: command.flatten(), env, resources, services, security_groups };
-        Ok(Self { uid, space_uid, name, revision: 1, spec, version: 1, created_at: at, updated_at: at }
-            .told(Fact::AppPushed, at))
+        let app = Self {
+            uid,
+            space_uid,
+            name,
+            revision: 1,
+            spec,
+            task_retention_count: task_retention_count.flatten(),
+            version: 1,
+            created_at: at,
+            updated_at: at,
+        };
+        Ok(app.told(Fact::AppPushed, at))
     }
 
-    /// The change that `push` makes, or none when everything is as it says.
+    /// The change that `push` makes, or none when everything is as it says. What is no part of the spec makes no revision.
     pub fn push(self, push: Push, at: Timestamp) -> Result<Option<AppChange>, Invalid> {
-        let Push { name, source, command, env, replace_env, unset_env, resources, services } = push;
+        let Push { name, source, command, env, replace_env, unset_env, resources, services, task_retention_count } =
+            push;
         let before = self.spec.clone();
         let spec = AppSpec {
             source: source.unwrap_or(before.source),
@@ -163,7 +188,14 @@ impl App {
             );
         }
         check.finish()?;
-        Ok(self.revised(spec, Fact::AppPushed, at))
+        let task_retention_count = task_retention_count.unwrap_or(self.task_retention_count);
+        let same = task_retention_count == self.task_retention_count;
+        let app = Self { task_retention_count, ..self };
+        if same || spec != app.spec {
+            return Ok(app.revised(spec, Fact::AppPushed, at));
+        }
+        let version = app.version + 1;
+        Ok(Some(Self { version, updated_at: at, ..app }.told(Fact::AppPushed, at)))
     }
 
     /// The change to these security groups, or none when they are bound already.
@@ -218,6 +250,7 @@ mod tests {
             unset_env: Vec::new(),
             resources: Resources::default(),
             services: Vec::new(),
+            task_retention_count: None,
         }
     }
 
@@ -239,6 +272,20 @@ mod tests {
         assert_eq!(change.app.spec.env.names().collect::<Vec<_>>(), ["A", "B"]);
         assert_eq!(change.app.spec.command.unwrap().as_str(), "a");
         assert_eq!((change.app.revision, change.event.sequence), (2, 2));
+    }
+
+    #[test]
+    fn how_many_tasks_it_keeps_makes_a_version_and_no_revision() {
+        let kept = |app: App, count| {
+            let push = Push { task_retention_count: count, ..push(None, &[]) };
+            app.push(push, Timestamp::UNIX_EPOCH).unwrap().map(|change| change.app)
+        };
+        let own = kept(app(), Some(Some(7))).unwrap();
+        assert_eq!((own.task_retention_count, own.revision, own.version), (Some(7), 1, 2));
+        assert!(kept(own.clone(), None).is_none());
+        assert!(kept(own.clone(), Some(Some(7))).is_none());
+        let spaces = kept(own, Some(None)).unwrap();
+        assert_eq!((spaces.task_retention_count, spaces.revision, spaces.version), (None, 1, 3));
     }
 
     #[test]

@@ -125,6 +125,7 @@ mod tests {
             replace_env: false,
             unset_env: Vec::new(),
             resources: Resources::default(),
+            task_retention_count: None,
             services: Vec::new(),
         };
         App::create(AppUid(Uuid::nil()), SpaceUid(Uuid::nil()), push, NOW).unwrap().app

@@ -30,7 +30,7 @@ impl Platform {
         &self,
         name: &'static str,
         topics: impl IntoIterator<Item = Topic>,
-        wanted: fn(&Ring) -> bool,
+        wanted: impl Fn(&Ring) -> bool + Send + 'static,
     ) -> Doorbell {
         let doorbell = Doorbell::default();
         let mut rings = select_all(topics.into_iter().map(|topic| self.feed.listen(topic)));

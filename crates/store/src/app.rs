@@ -86,7 +86,12 @@ pub(crate) fn revision_row(txn: &Txn, app: &App) -> app_revision::ActiveModel {
     }
 }
 
+/// What is no part of the spec may change without it; then its revision is there already.
 async fn keep_spec(txn: &Txn, app: &App) -> Result<(), Fault> {
+    let key = (app.uid.0, i64::from(app.revision));
+    if app_revision::Entity::find_by_id(key).count(&txn.db).await? > 0 {
+        return Ok(());
+    }
     app_revision::Entity::insert(revision_row(txn, app)).exec_without_returning(&txn.db).await?;
     binding::keep(txn, binding::owner_of(app), binding::of_app(app)).await?;
     service::refuse_too_many(txn, app).await
@@ -104,6 +109,7 @@ pub(crate) async fn update(txn: &Txn, change: &AppChange) -> Result<(), Fault> {
 pub(crate) async fn advance(txn: &Txn, app: &App) -> Result<(), Fault> {
     let cells = app::ActiveModel {
         revision: Set(app.revision.into()),
+        task_retention_count: Set(app.task_retention_count.map(Into::into)),
         version: Set(big(app.version)),
         updated_at: Set(app.updated_at.as_microsecond()),
         ..Default::default()

@@ -1,5 +1,6 @@
 //! Marking: finished Tasks that are to go. A mark is final; what lives is never marked, whoever asks for it.
 
+use sea_orm::prelude::Uuid;
 use taskplane_domain::retention::Cause;
 use taskplane_domain::uid::{AppUid, JobUid, SpaceUid, TaskUid};
 
@@ -25,41 +26,51 @@ impl Store {
     }
 }
 
-/// The limit is taken once, before anything is marked; and whatever was picked is judged again when it is.
+/// The limit is taken once, before anything is marked; and whatever was picked is judged again when it is. `$1` and what
+/// comes after `$4` are the condition's.
 macro_rules! marking {
     ($of:literal, $lock:literal) => {
         concat!(
-            "WITH picked AS MATERIALIZED (SELECT uid FROM tasks WHERE ",
+            "WITH picked AS MATERIALIZED (SELECT uid FROM tasks WHERE state IN ('SUCCEEDED', 'FAILED', 'CANCELLED') \
+             AND remove_since IS NULL AND ",
             $of,
-            " AND state IN ('SUCCEEDED', 'FAILED', 'CANCELLED') AND remove_since IS NULL LIMIT $2",
+            " LIMIT $2",
             $lock,
-            ") \
-             UPDATE tasks SET remove_since = $3, remove_cause = $4 FROM picked WHERE tasks.uid = picked.uid \
+            ") UPDATE tasks SET remove_since = $3, remove_cause = $4 FROM picked WHERE tasks.uid = picked.uid \
              AND tasks.state IN ('SUCCEEDED', 'FAILED', 'CANCELLED') AND tasks.remove_since IS NULL"
         )
     };
+    ($of:literal) => {
+        (marking!($of, ""), marking!($of, " FOR UPDATE SKIP LOCKED"))
+    };
 }
+pub(crate) use marking;
 
 /// The same within a transaction. Those that another marker is at are passed over: they are being marked.
 pub(crate) async fn mark(txn: &Txn, of: RemovalOf, cause: Cause, limit: u32) -> Result<u32, Fault> {
-    let (uid, sqlite, postgres) = match of {
-        RemovalOf::Space(SpaceUid(uid)) => (
-            uid,
-            marking!("app_uid IN (SELECT uid FROM apps WHERE space_uid = $1)", ""),
-            marking!("app_uid IN (SELECT uid FROM apps WHERE space_uid = $1)", " FOR UPDATE SKIP LOCKED"),
-        ),
-        RemovalOf::App(AppUid(uid)) => {
-            (uid, marking!("app_uid = $1", ""), marking!("app_uid = $1", " FOR UPDATE SKIP LOCKED"))
+    let (uid, texts) = match of {
+        RemovalOf::Space(SpaceUid(uid)) => {
+            (uid, marking!("app_uid IN (SELECT a.uid FROM apps a WHERE a.space_uid = $1)"))
         }
-        RemovalOf::Job(JobUid(uid)) => {
-            (uid, marking!("job_uid = $1", ""), marking!("job_uid = $1", " FOR UPDATE SKIP LOCKED"))
-        }
-        RemovalOf::Task(TaskUid(uid)) => {
-            (uid, marking!("uid = $1", ""), marking!("uid = $1", " FOR UPDATE SKIP LOCKED"))
-        }
+        RemovalOf::App(AppUid(uid)) => (uid, marking!("app_uid = $1")),
+        RemovalOf::Job(JobUid(uid)) => (uid, marking!("job_uid = $1")),
+        RemovalOf::Task(TaskUid(uid)) => (uid, marking!("uid = $1")),
     };
+    marked(txn, texts, uid, None, cause, limit).await
+}
+
+/// Runs one of those statements, with one more value if it needs one.
+pub(crate) async fn marked(
+    txn: &Txn,
+    (sqlite, postgres): (&'static str, &'static str),
+    of: Uuid,
+    bound: Option<i64>,
+    cause: Cause,
+    limit: u32,
+) -> Result<u32, Fault> {
     let now = txn.now().await?.as_microsecond();
-    let values = [uid.into(), i64::from(limit).into(), now.into(), cause.as_str().into()];
+    let values = [of.into(), i64::from(limit).into(), now.into(), cause.as_str().into()];
+    let values = values.into_iter().chain(bound.map(Into::into));
     let marked = sql::execute(&txn.db, sql::choose(&txn.db, sqlite, postgres), values).await?;
     Ok(u32::try_from(marked).unwrap_or(u32::MAX))
 }

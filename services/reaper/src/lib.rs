@@ -4,6 +4,7 @@
 
 mod args;
 mod deleted_jobs;
+mod hints;
 mod histories;
 mod late;
 mod late_ends;
@@ -17,6 +18,7 @@ mod old_services;
 mod old_sessions;
 mod purge;
 mod removals;
+mod retention;
 
 use taskplane_logs::Objects;
 use taskplane_platform::Platform;
@@ -36,12 +38,14 @@ pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyh
     let services = old_services::trim(&platform);
     let purge_bell = purge::bell(&platform);
     let purge = purge::purge(&platform, &purge_bell);
+    let retention = retention::mark(&platform, &purge_bell);
     let deadlines = args.deadlines();
     let ends = late_ends::force(&platform, &deadlines);
     let starts = late_starts::give_up(&platform, &deadlines);
     let lost = lost_work::settle(&platform);
     tokio::join!(
-        deletions, removals, runs, histories, sessions, revisions, envs, groups, services, purge, ends, starts, lost
+        deletions, removals, runs, histories, sessions, revisions, envs, groups, services, purge, retention, ends,
+        starts, lost
     );
     Ok(())
 }

@@ -44,6 +44,9 @@ pub struct PushArgs {
     pub replace_env: bool,
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// How many Tasks this App keeps; 0 means as many as its Space says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub task_retention_count: Option<i32>,
     /// The manifest; by default manifest.yml in the current directory, else in the directory of -p
     #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "no_manifest")]
     pub manifest: Option<PathBuf>,

@@ -86,7 +86,8 @@ enum Source {
 
 /// Flags beat the manifest.
 fn plan(parent: String, args: PushArgs, application: Application) -> Result<(PushAppSpec, Source), Failure> {
-    let PushArgs { app, path, docker_image, command, env, replace_env, resources: typed, .. } = args;
+    let PushArgs { app, path, docker_image, command, env, replace_env, resources: typed, task_retention_count, .. } =
+        args;
     let source = match (docker_image, path) {
         (Some(image), _) => Source::Image(image),
         (None, Some(path)) => Source::Path(path),
@@ -118,6 +119,7 @@ fn plan(parent: String, args: PushArgs, application: Application) -> Result<(Pus
         services: application.services.into_iter().map(pushed).collect(),
         unset_env: Vec::new(),
         etag: String::new(),
+        task_retention_count: task_retention_count.or(application.task_retention_count),
     };
     Ok((spec, source))
 }

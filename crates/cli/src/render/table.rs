@@ -121,6 +121,7 @@ pub fn app(app: &App, now: Timestamp) -> String {
         ("CPU", cpu),
         ("Env", app.env_names.join(", ")),
         ("Security groups", last_parts(&app.security_groups)),
+        ("Task retention", app.task_retention_count.map(|count| count.to_string()).unwrap_or_default()),
         ("Revision", app.revision.to_string()),
         ("Age", clock::between(app.create_time, None, now).unwrap_or_default()),
         ("Last change", clock::between(app.update_time, None, now).map(|ago| format!("{ago} ago")).unwrap_or_default()),

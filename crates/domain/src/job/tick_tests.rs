@@ -32,6 +32,7 @@ fn space_and_app(command: Option<&str>) -> (Space, App) {
         unset_env: Vec::new(),
         resources: Resources::default(),
         services: Vec::new(),
+        task_retention_count: None,
     };
     let app = App::create(AppUid(Uuid::nil()), space.uid, push, at).unwrap().app;
     (space, app)

@@ -33,6 +33,7 @@ fn app(command: Option<&str>) -> (Space, App) {
         unset_env: Vec::new(),
         resources: Resources::default(),
         services: Vec::new(),
+        task_retention_count: None,
     };
     let app = App::create(AppUid(Uuid::nil()), space.uid, push, at(0)).unwrap().app;
     (space, app)

@@ -5,6 +5,7 @@ use taskplane_domain::env::{self, Env};
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::name::{AppName, Name, ServiceName, SpaceName};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
+use taskplane_domain::retention::Retention;
 
 use crate::convert::security_group::group_names;
 use crate::convert::service::binding_to_pb;
@@ -58,7 +59,8 @@ pub(super) fn resources_from_pb(prefix: &str, resources: Option<pb::Resources>) 
 
 impl From<&App> for pb::App {
     fn from(app: &App) -> Self {
-        let App { uid, space_uid: _, name, revision, spec, version, created_at, updated_at } = app;
+        let App { uid, space_uid: _, name, revision, spec, task_retention_count, version, created_at, updated_at } =
+            app;
         let AppSpec { source, command, env, resources, services, security_groups } = spec;
         Self {
             name: name.to_string(),
@@ -75,6 +77,7 @@ impl From<&App> for pb::App {
             etag: etag(*version),
             security_groups: group_names(&name.space, security_groups),
             services: services.iter().map(|binding| binding_to_pb(name, binding)).collect(),
+            task_retention_count: task_retention_count.map(u32::cast_signed),
         }
     }
 }
@@ -104,8 +107,19 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
     type Error = Invalid;
 
     fn try_from(spec: pb::PushAppSpec) -> Result<Self, Invalid> {
-        let pb::PushAppSpec { parent, app_id, source, command, env, replace_env, resources, services, unset_env, etag } =
-            spec;
+        let pb::PushAppSpec {
+            parent,
+            app_id,
+            source,
+            command,
+            env,
+            replace_env,
+            resources,
+            services,
+            unset_env,
+            etag,
+            task_retention_count,
+        } = spec;
         let mut check = Check::new();
         let space = check.field("app.parent", parent.parse::<SpaceName>());
         let app = check.field("app.app_id", app_id.parse::<Name>());
@@ -115,6 +129,10 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
         };
         let env = check.all(Env::parse("app.env", env, env::INHERITED_MAX));
         let resources = check.all(resources_from_pb("app.resources", resources));
+        let task_retention_count = match task_retention_count {
+            None => None,
+            Some(count) => check.all(Retention::parse_own("app.task_retention_count", count.into())),
+        };
         let (asked, source) = match source.map(|source| source.kind) {
             None => (SourceAsked::Unchanged, None),
             Some(None) => {
@@ -148,7 +166,17 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
         let name = AppName { space: space.0, app };
         let in_space = |service: Name| ServiceName { space: name.space.clone(), service };
         let services = named.into_iter().map(|(service, binding)| (in_space(service), binding)).collect();
-        let push = Push { name, source, command, env, replace_env, unset_env, resources, services: Vec::new() };
+        let push = Push {
+            name,
+            source,
+            command,
+            env,
+            replace_env,
+            unset_env,
+            resources,
+            services: Vec::new(),
+            task_retention_count,
+        };
         Ok(Self { push, source: asked, services, etag })
     }
 }

@@ -11,6 +11,7 @@ mod m0008_security_groups;
 mod m0009_quotas;
 mod m0010_services;
 mod m0011_deadlines;
+mod m0012_retention;
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::error::StoreError;
 use crate::sql;
 
 /// What this binary is written for. The row in `meta` says what there is, and the oldest binary that can still use it.
-const SCHEMA_VERSION: i64 = 11;
+const SCHEMA_VERSION: i64 = 12;
 /// Names the lock that migrating replicas queue for.
 const ADVISORY_LOCK: i64 = 0x7461_736b_706c_616e;
 
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_quotas::Migration),
             Box::new(m0010_services::Migration),
             Box::new(m0011_deadlines::Migration),
+            Box::new(m0012_retention::Migration),
         ]
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Model {
     pub name: String,
     pub revision: i64,
     pub next_task_id: i64,
+    /// Null: what the Space says.
+    pub task_retention_count: Option<i64>,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -40,7 +42,8 @@ pub(crate) struct WithSpec {
 /// A new App; its first Task is number 1.
 impl From<&App> for Model {
     fn from(app: &App) -> Self {
-        let App { uid, space_uid, name, revision, spec: _, version, created_at, updated_at } = app;
+        let App { uid, space_uid, name, revision, spec: _, task_retention_count, version, created_at, updated_at } =
+            app;
         Self {
             uid: uid.0,
             space_uid: space_uid.0,
@@ -48,6 +51,7 @@ impl From<&App> for Model {
             name: name.app.to_string(),
             revision: (*revision).into(),
             next_task_id: 1,
+            task_retention_count: task_retention_count.map(Into::into),
             version: big(*version),
             created_at: created_at.as_microsecond(),
             updated_at: updated_at.as_microsecond(),
@@ -60,13 +64,27 @@ impl WithSpec {
         let Self { app: model, spec } = self;
         let row = Row::new("apps", model.uid);
         let spec = row.needed("revision", spec)?;
-        let Model { uid, space_uid, space, name, revision, next_task_id: _, version, created_at, updated_at } = model;
+        let Model {
+            uid,
+            space_uid,
+            space,
+            name,
+            revision,
+            next_task_id: _,
+            task_retention_count,
+            version,
+            created_at,
+            updated_at,
+        } = model;
         Ok(App {
             uid: AppUid(uid),
             space_uid: SpaceUid(space_uid),
             name: AppName { space: row.parsed("space", &space)?, app: row.parsed("name", &name)? },
             revision: row.count("revision", revision)?,
             spec: app_revision::open((uid, revision), &spec, secrets)?,
+            task_retention_count: task_retention_count
+                .map(|count| row.count("task_retention_count", count))
+                .transpose()?,
             version: row.count("version", version)?,
             created_at: row.time("created_at", created_at)?,
             updated_at: row.time("updated_at", updated_at)?,

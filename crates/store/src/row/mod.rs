@@ -11,6 +11,7 @@ pub(crate) mod job;
 pub(crate) mod job_run;
 pub(crate) mod key;
 pub(crate) mod removal;
+pub(crate) mod rule;
 pub(crate) mod schedule;
 pub(crate) mod security_group;
 pub(crate) mod security_group_revision;

@@ -224,6 +224,10 @@ impl ActiveModel {
 }
 
 impl Model {
+    pub(crate) fn place(&self) -> Row {
+        Row::new("tasks", self.uid)
+    }
+
     pub(crate) fn fence(&self) -> Result<Fence, Corrupt> {
         Ok(Fence(Row::new("tasks", self.uid).count("fence", self.fence)?))
     }

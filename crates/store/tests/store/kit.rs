@@ -125,7 +125,10 @@ impl Kit {
     }
 
     pub async fn a_space(&self, text: &str) -> Space {
-        let settings = settings(&[("S", "space")], 77);
+        self.a_space_with(text, settings(&[("S", "space")], 77)).await
+    }
+
+    pub async fn a_space_with(&self, text: &str, settings: SpaceSettings) -> Space {
         let change = Space::create(SpaceUid(self.uid()), SpaceName(name(text)), settings, self.now());
         self.store.space_create(&change).await.unwrap();
         change.space
@@ -141,6 +144,7 @@ impl Kit {
             unset_env: Vec::new(),
             resources: Resources::default(),
             services: Vec::new(),
+            task_retention_count: None,
         }
     }
 

@@ -36,6 +36,7 @@ mod list;
 mod outbox;
 mod quotas;
 mod removal;
+mod retention;
 mod secrets;
 mod security_groups;
 mod services;

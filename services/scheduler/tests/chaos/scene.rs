@@ -50,6 +50,7 @@ pub async fn prepare(store: &Store) {
             unset_env: Vec::new(),
             resources: Resources::default(),
             services: Vec::new(),
+            task_retention_count: None,
         };
         let change = App::create(AppUid(Uuid::from_u128(number)), space.space.uid, push, at).unwrap();
         store.app_create(&change).await.unwrap();
