@@ -17,6 +17,7 @@ mod feed;
 mod idle;
 mod jobs;
 mod late;
+mod limits;
 mod listening;
 mod logs;
 mod outcomes;

@@ -1,5 +1,6 @@
 //! A standalone process of a test's own, in a directory of its own.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -29,7 +30,12 @@ pub struct Options {
     /// How far ahead of the real time it lives.
     pub ahead: Duration,
     pub args: Vec<String>,
+    /// Whom it runs as, where that is not who tests.
+    pub user: Option<u32>,
 }
+
+/// A user without rights.
+pub const NOBODY: u32 = 65534;
 
 impl Server {
     pub async fn start() -> Self {
@@ -129,7 +135,10 @@ fn spawn(dir: &TempDir, options: &Options) -> (Child, PathBuf) {
     let address_file = dir.path().join("address");
     let _ = std::fs::remove_file(&address_file);
     let log = std::fs::File::options().create(true).append(true).open(dir.path().join("server.log")).unwrap();
-    let mut command = Command::new(binary("taskplane-standalone"));
+    let mut command = match options.user {
+        None => Command::new(binary("taskplane-standalone")),
+        Some(user) => given_to(user, dir.path()),
+    };
     if !options.args.iter().any(|arg| arg == "--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
     }
@@ -152,6 +161,18 @@ fn spawn(dir: &TempDir, options: &Options) -> (Child, PathBuf) {
         command.env("TASKPLANE_FAILPOINTS", points);
     }
     (command.spawn().unwrap(), address_file)
+}
+
+/// The server as that user: neither the directory of the build nor a test's own are open to others.
+fn given_to(user: u32, dir: &Path) -> Command {
+    for name in ["taskplane-standalone", "taskplane-shim"] {
+        let (built, linked) = (binary(name), dir.join(name));
+        std::fs::hard_link(&built, &linked).or_else(|_| std::fs::copy(&built, &linked).map(drop)).unwrap();
+    }
+    std::os::unix::fs::chown(dir, Some(user), Some(user)).unwrap();
+    let mut command = Command::new(dir.join("taskplane-standalone"));
+    command.uid(user).gid(user);
+    command
 }
 
 impl Drop for Server {

@@ -3,6 +3,7 @@
 //! A backend is told to make a run, to let it go, to end it and to forget it. It decides nothing about Tasks: what a run's
 //! end means is the domain's to say, and every order can be given again without harm.
 
+mod confine;
 pub mod local;
 mod process;
 mod record;

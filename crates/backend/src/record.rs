@@ -11,7 +11,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,9 @@ pub(crate) struct Journal {
     /// In clock ticks after the boot.
     pub(crate) shim_started: u64,
     pub(crate) boot: String,
+    /// Where its processes are, and nobody else.
+    #[serde(default)]
+    pub(crate) cgroups: Vec<PathBuf>,
 }
 
 impl Journal {
@@ -52,10 +55,10 @@ impl Journal {
         (space, log_cap): (SpaceUid, Option<u64>),
         run: &RunUid,
         (shim, shim_started): (i32, u64),
-        boot: String,
+        (boot, cgroups): (String, Vec<PathBuf>),
     ) -> Self {
         let run = run.0.clone();
-        Self { task: key.task.0, attempt: key.attempt, space: space.0, log_cap, run, shim, shim_started, boot }
+        Self { task: key.task.0, attempt: key.attempt, space: space.0, log_cap, run, shim, shim_started, boot, cgroups }
     }
 
     pub(crate) fn key(&self) -> RunKey {
@@ -99,6 +102,10 @@ pub(crate) enum Cause {
     Natural,
     Cancel,
     Timeout,
+    /// The kernel killed something of it.
+    OutOfMemory,
+    /// Its working copy was too large.
+    DiskQuota,
     /// The executor was stopped.
     Stop,
 }
@@ -124,6 +131,8 @@ impl End {
             Cause::Natural => EndCause::Natural,
             Cause::Cancel => EndCause::Cancel,
             Cause::Timeout => EndCause::Timeout,
+            Cause::OutOfMemory => EndCause::OutOfMemory,
+            Cause::DiskQuota => EndCause::DiskQuota,
             Cause::Stop => return Fate::Lost { message: STOPPED.to_owned() },
         };
         Fate::Ended(RunEnd {
@@ -190,7 +199,13 @@ mod tests {
     fn a_journal_is_read_as_it_was_written_and_half_a_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let key = RunKey { task: TaskUid(Uuid::from_u128(7)), attempt: 2 };
-        let journal = Journal::new(key, (SpaceUid(Uuid::nil()), Some(9)), &RunUid("r".into()), (17, 18), "b".into());
+        let journal = Journal::new(
+            key,
+            (SpaceUid(Uuid::nil()), Some(9)),
+            &RunUid("r".into()),
+            (17, 18),
+            ("b".into(), vec!["/c".into()]),
+        );
         assert!(Journal::read(dir.path()).unwrap().is_none());
         journal.write(dir.path()).unwrap();
         assert_eq!(Journal::read(dir.path()).unwrap().as_ref(), Some(&journal));

@@ -6,7 +6,10 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::confine::{Confinement, Place};
 
 /// Lets the command start.
 pub(crate) const GO: u8 = b'g';
@@ -14,6 +17,8 @@ pub(crate) const GO: u8 = b'g';
 pub(crate) const CANCEL: u8 = b'c';
 /// Ends the command by force, now.
 pub(crate) const KILL: u8 = b'k';
+/// As KILL, because the working copy is too large.
+pub(crate) const DISK: u8 = b'd';
 /// As CANCEL, because the executor stops.
 pub(crate) const STOP: u8 = b's';
 
@@ -31,13 +36,18 @@ pub(crate) struct Launch {
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
+    pub(crate) confinement: Confinement,
 }
 
 impl Launch {
     /// Its length, then its fields, each closed by a NUL. None when a field holds a NUL, which no command or variable can.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let timeout = self.timeout.map(|timeout| timeout.as_micros().to_string()).unwrap_or_default();
-        let mut fields = vec![OsString::from(timeout), self.grace.as_micros().to_string().into(), self.command.clone()];
+        let Confinement { places, kills } = &self.confinement;
+        let mut fields = vec![OsString::from(timeout), self.grace.as_micros().to_string().into()];
+        fields.extend([kills.clone().unwrap_or_default().into(), places.len().to_string().into()]);
+        fields.extend(places.iter().flat_map(|Place { inside, home }| [inside.into(), home.into()]));
+        fields.push(self.command.clone());
         fields.extend(self.env.iter().flat_map(|(name, value)| [name.clone(), value.clone()]));
         let mut frame = vec![0; 4];
         for field in fields {
@@ -66,17 +76,20 @@ impl Launch {
 
     fn decode(body: &[u8]) -> Option<Self> {
         let mut fields = body.strip_suffix(&[0])?.split(|byte| *byte == 0);
-        let mut micros = || std::str::from_utf8(fields.next()?).ok();
-        let (timeout, grace) = (micros()?, micros()?);
+        let mut text = || std::str::from_utf8(fields.next()?).ok();
+        let (timeout, grace, kills, count) = (text()?, text()?, text()?, text()?);
         let timeout = if timeout.is_empty() { None } else { Some(Duration::from_micros(timeout.parse().ok()?)) };
         let grace = Duration::from_micros(grace.parse().ok()?);
+        let kills = Some(PathBuf::from(kills)).filter(|path| !path.as_os_str().is_empty());
         let owned = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let mut place = || Some(Place { inside: owned(fields.next()?).into(), home: owned(fields.next()?).into() });
+        let places = (0..count.parse::<u8>().ok()?).map(|_| place()).collect::<Option<_>>()?;
         let command = owned(fields.next()?);
         let mut env = Vec::new();
         while let Some(name) = fields.next() {
             env.push((owned(name), owned(fields.next()?)));
         }
-        Some(Self { command, env, timeout, grace })
+        Some(Self { command, env, timeout, grace, confinement: Confinement { places, kills } })
     }
 
     pub(crate) fn command(&self) -> &OsStr {
@@ -90,7 +103,9 @@ mod tests {
 
     fn launch(timeout: Option<Duration>) -> Launch {
         let env = vec![("A".into(), "".into()), ("B".into(), OsString::from_vec(vec![0xff, b'=', b'\n']))];
-        Launch { command: "echo \"$A\"\n'x' -c".into(), env, timeout, grace: Duration::from_millis(200) }
+        let place = Place { inside: "/a/b".into(), home: "/a".into() };
+        let confinement = Confinement { places: vec![place; 2], kills: timeout.map(|_| "/a/b/kills".into()) };
+        Launch { command: "echo \"$A\"\n'x' -c".into(), env, timeout, grace: Duration::from_millis(200), confinement }
     }
 
     #[test]

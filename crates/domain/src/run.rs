@@ -73,7 +73,10 @@ pub enum EndCause {
     Cancel,
     /// After our signal because its time was up.
     Timeout,
+    /// Something of it was ended by the kernel for memory, perhaps not the command itself: its exit tells.
     OutOfMemory,
+    /// After our signal because its working copy was too large.
+    DiskQuota,
 }
 
 /// What is known of a run that is over, when nobody was there to report it.

@@ -16,6 +16,7 @@ use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
 use super::LocalConfig;
+use super::cgroup::Cgroups;
 use super::env::Inherited;
 use super::make::remove_dir;
 use super::run::Run;
@@ -32,6 +33,7 @@ pub(super) struct House {
     pub(super) config: LocalConfig,
     pub(super) inherited: Inherited,
     pub(super) turns: Turns,
+    pub(super) cgroups: Cgroups,
     pub(super) tracker: TaskTracker,
     changes: broadcast::Sender<RunKey>,
     id: String,
@@ -72,6 +74,7 @@ impl House {
             config,
             inherited: Inherited { path, lang, tmpdir },
             turns: Turns::default(),
+            cgroups: Cgroups::find(&id),
             tracker: TaskTracker::new(),
             changes: broadcast::Sender::new(CHANGES),
             id,

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::House;
+use super::cgroup::{self, Group};
 use super::env;
 use super::run::Run;
 use super::supervise::Shim;
@@ -57,6 +58,23 @@ async fn make_in(
 ) -> Result<(Arc<Run>, Shim), BackendError> {
     let path = dir.to_owned();
     on_disk(move || lay_out(&path, source, &archive)).await?;
+    let group = {
+        let (house, key, resources) = (house.clone(), spec.key, spec.resources);
+        on_disk(move || Ok(house.cgroups.make(key, &resources))).await?
+    };
+    let made = make_within(house, spec, dir, &group).await;
+    if made.is_err() {
+        cgroup::remove(group.dirs()).await;
+    }
+    made
+}
+
+async fn make_within(
+    house: &House,
+    spec: &RunSpec,
+    dir: &Path,
+    group: &Group,
+) -> Result<(Arc<Run>, Shim), BackendError> {
     let run = RunUid(process::fresh_id().map_err(start_failed)?);
     let mark = house.mark(spec.key);
     let launch = Launch {
@@ -64,13 +82,14 @@ async fn make_in(
         env: env::variables(&house.inherited, &dir.join(record::WORK), spec, &run, &mark).into_iter().collect(),
         timeout: spec.timeout,
         grace: house.config.grace,
+        confinement: group.confinement.clone(),
     };
-    let (mut shim, pipe) = spawn(house, dir, &mark, spec).await?;
+    let (mut shim, pipe) = spawn(house, dir, &mark, (spec, group)).await?;
     let made = introduce(&mut shim, pipe, &launch, spec, &run, dir).await;
     match made {
         Ok(pipe) => {
-            let conditions = not_enforced_locally(&spec.security_groups).into_iter().collect();
-            let made = Made { run, conditions };
+            let unmet = not_enforced_locally(&spec.security_groups);
+            let made = Made { run, conditions: group.conditions.iter().cloned().chain(unmet).collect() };
             Ok((Arc::new(Run::new(spec.key, made, dir.to_owned(), pipe)), shim))
         }
         Err(error) => {
@@ -110,7 +129,7 @@ async fn spawn(
     house: &House,
     dir: &Path,
     mark: &str,
-    spec: &RunSpec,
+    (spec, group): (&RunSpec, &Group),
 ) -> Result<(Shim, tokio::process::ChildStdin), BackendError> {
     let mut child: Child = Command::new(&house.config.shim)
         // For people who look at the list of processes.
@@ -126,7 +145,10 @@ async fn spawn(
             not_made(Reason::StartFailed, format!("the run's supervisor could not be started: {error}"))
         })?;
     match (child.stdin.take(), child.stdout.take()) {
-        (Some(pipe), Some(tells)) => Ok((Shim { child, tells: BufReader::new(tells) }, pipe)),
+        (Some(pipe), Some(tells)) => {
+            let (cgroups, disk) = (group.dirs(), spec.resources.disk);
+            Ok((Shim { child, tells: BufReader::new(tells), cgroups, disk }, pipe))
+        }
         _ => Err(start_failed(io::Error::from(io::ErrorKind::BrokenPipe))),
     }
 }
@@ -158,7 +180,7 @@ async fn introduce(
     let identity = pid.and_then(|pid| Some((pid, process::stat(pid).ok()??.started)));
     let identity = identity.ok_or_else(|| start_failed(io::Error::from(io::ErrorKind::NotFound)))?;
     let boot = process::boot_id().map_err(start_failed)?;
-    let journal = Journal::new(spec.key, (spec.space_uid, spec.log_cap), run, identity, boot);
+    let journal = Journal::new(spec.key, (spec.space_uid, spec.log_cap), run, identity, (boot, shim.cgroups.clone()));
     let path: PathBuf = dir.to_owned();
     on_disk(move || {
         journal.write(&path).map_err(start_failed)?;

@@ -4,8 +4,11 @@
 //! can say after its restart whether a command never started, how it ended, or that nobody saw its end. A killed backend's
 //! shims end their commands at once.
 //!
-//! Limits on memory and CPU are told to the command and not enforced here.
+//! Where this process may make cgroups each run has one of its own, which limits its memory and gives it its share of the
+//! CPU; elsewhere its Task says that this is not so. The size of its working copy is measured.
 
+mod cgroup;
+mod disk;
 mod env;
 mod house;
 mod make;

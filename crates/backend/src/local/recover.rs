@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::House;
+use super::cgroup;
 use super::run::Run;
 use super::sweep;
 use crate::record::{self, Journal};
@@ -31,10 +32,21 @@ pub(super) async fn recover(house: &Arc<House>) -> Result<Vec<Recovered>, Backen
     let boot = process::boot_id().map_err(|source| BackendError::Unavailable { doing: "read the boot id", source })?;
     let shims: Vec<_> = found.iter().filter_map(|(_, journal)| journal.as_ref()).filter(|j| j.boot == boot).collect();
     await_shims(&shims).await;
+    clear_cgroups(house, &shims).await?;
     // What has lost its shim is known by its mark, which no other backend's directory shares.
     sweep::until_none(|candidate| Ok(candidate.mark()?.is_some_and(|mark| house.is_ours(&mark)))).await;
     let house = house.clone();
     blocking("settle the runs of before", move || settle(&house, found)).await
+}
+
+/// Whoever is left in a run's cgroup belongs to it, whatever it has become.
+async fn clear_cgroups(house: &Arc<House>, journals: &[&Journal]) -> Result<(), BackendError> {
+    let named = journals.iter().flat_map(|journal| journal.cgroups.clone()).collect();
+    let house = house.clone();
+    let left = blocking("look for cgroups", move || Ok(house.cgroups.left_behind(named))).await?;
+    cgroup::empty(&left).await;
+    cgroup::remove(left).await;
+    Ok(())
 }
 
 type Found = (PathBuf, Option<Journal>);

@@ -126,6 +126,14 @@ impl Run {
         }
     }
 
+    /// Its working copy is too large.
+    pub(super) fn outgrew(&self) {
+        let mut orders = self.orders();
+        if orders.given == Given::Go {
+            orders.give(wire::DISK);
+        }
+    }
+
     /// Asks for the end because the executor stops.
     pub(super) fn stop(&self) {
         let mut orders = self.orders();

@@ -1,15 +1,17 @@
 //! Stays with one shim: hears what it tells, and settles what became of the run when it is gone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use taskplane_domain::quantity::Bytes;
 use taskplane_domain::run::Fate;
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
 use super::make::Tells;
 use super::run::{Phase, Run};
-use super::{House, sweep};
+use super::{House, cgroup, disk, sweep};
 use crate::{record, wire};
 
 const KILLED: &str = "its supervisor was killed while the command ran";
@@ -20,6 +22,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Shim {
     pub(super) child: Child,
     pub(super) tells: Tells,
+    pub(super) cgroups: Vec<PathBuf>,
+    pub(super) disk: Option<Bytes>,
 }
 
 pub(super) async fn supervise(house: Arc<House>, run: Arc<Run>, mut shim: Shim) {
@@ -38,6 +42,9 @@ pub(super) async fn supervise(house: Arc<House>, run: Arc<Run>, mut shim: Shim) 
             wire::STARTED => {
                 let Ok(at) = shim.tells.read_i64_le().await else { break };
                 run.phase.send_replace(Phase::Running(record::time(at)));
+                if let Some(quota) = shim.disk.take() {
+                    house.tracker.spawn(disk::watch(run.clone(), quota));
+                }
                 house.changed(run.key);
             }
             // Wakes those who wait for output; the phase stays.
@@ -49,6 +56,8 @@ pub(super) async fn supervise(house: Arc<House>, run: Arc<Run>, mut shim: Shim) 
     if let Err(error) = shim.child.wait().await {
         tracing::warn!(run = %run.key, %error, "a shim's end could not be awaited");
     }
+    let cgroups = std::mem::take(&mut shim.cgroups);
+    cgroup::remove(cgroups).await;
     run.abandon();
     run.phase.send_replace(Phase::Over(fate));
     house.changed(run.key);
@@ -67,8 +76,9 @@ async fn settle(house: &House, run: &Run, shim: &Shim) -> Fate {
         tokio::time::sleep(RETRY).await;
     };
     if matches!(fate, Fate::Lost { .. }) {
-        // A shim that ended in order left nothing. One that was killed did: what carries the run's mark, and what stayed in
-        // the session, whose number is the shim's until the shim is waited for.
+        // A shim that ended in order left nothing. One that was killed did: what is in the run's cgroup, what carries its
+        // mark, and what stayed in the session, whose number is the shim's until the shim is waited for.
+        cgroup::empty(&shim.cgroups).await;
         let session = shim.child.id().and_then(|pid| i32::try_from(pid).ok());
         let mark = house.mark(run.key);
         sweep::until_none(|candidate| {

@@ -55,11 +55,16 @@ fn serve() -> io::Result<()> {
     fcntl(io::stdout(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     tell(&[wire::READY]);
     let mut order = [0];
-    match orders.read(&mut order)? {
-        1 if order == [wire::GO] => run::Run::start(launch, Pipes { orders, signals, output })?.attend(),
+    let confinement = launch.confinement.clone();
+    let done = match orders.read(&mut order) {
+        Ok(1) if order == [wire::GO] => {
+            run::Run::start(launch, Pipes { orders, signals, output }).and_then(run::Run::attend)
+        }
         // Cancelled, or the backend is gone: the command never starts.
-        _ => Ok(()),
-    }
+        read => read.map(drop),
+    };
+    confinement.dissolve();
+    done
 }
 
 /// What a shim hears and writes.

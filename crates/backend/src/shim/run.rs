@@ -18,6 +18,7 @@ use taskplane_domain::log::LogStream;
 use super::capture::{Capture, Ends};
 use super::tree::{self, Hunt};
 use super::{Pipes, now, tell};
+use crate::confine::Confinement;
 use crate::record::{self, Cause, End};
 use crate::wire::{self, Launch};
 
@@ -38,6 +39,7 @@ pub(super) struct Run {
     capture: Capture,
     command: Option<Pid>,
     grace: Duration,
+    confinement: Confinement,
     started_at: Option<i64>,
     deadline: Option<Instant>,
     /// Set with the first order to end, or when time is up, while the command runs.
@@ -71,6 +73,7 @@ impl Run {
             capture,
             command: None,
             grace: launch.grace,
+            confinement: launch.confinement.clone(),
             started_at: None,
             deadline: None,
             ending: None,
@@ -83,7 +86,7 @@ impl Run {
         };
         drain(&run.signals);
         let started_at = now();
-        match spawn(&launch, ends) {
+        match launch.confinement.around(|| spawn(&launch, ends)) {
             Ok(command) => {
                 run.command = Some(command);
                 run.started_at = Some(started_at);
@@ -144,7 +147,11 @@ impl Run {
             return;
         }
         self.command = None;
-        let cause = self.ending.as_ref().map_or(Cause::Natural, |ending| ending.cause);
+        let cause = match &self.ending {
+            Some(ending) => ending.cause,
+            None if self.confinement.oom_kills() > 0 => Cause::OutOfMemory,
+            None => Cause::Natural,
+        };
         self.end = Some(End { code, signal, started_at: self.started_at, ..ended(cause, now()) });
     }
 
@@ -196,7 +203,8 @@ impl Run {
         let mut order = [0];
         match orders.read(&mut order) {
             Ok(1) if order == [wire::CANCEL] => self.ask_to_end(Cause::Cancel),
-            Ok(1) if order == [wire::KILL] => self.force(),
+            Ok(1) if order == [wire::KILL] => self.force(Cause::Cancel),
+            Ok(1) if order == [wire::DISK] => self.force(Cause::DiskQuota),
             Ok(1) if order == [wire::STOP] => self.ask_to_end(Cause::Stop),
             Ok(1) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -215,8 +223,8 @@ impl Run {
     }
 
     /// No time is left for asking.
-    fn force(&mut self) {
-        self.ask_to_end(Cause::Cancel);
+    fn force(&mut self, cause: Cause) {
+        self.ask_to_end(cause);
         if let Some(ending) = &mut self.ending {
             ending.kill_at = Instant::now();
         }

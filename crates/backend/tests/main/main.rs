@@ -7,6 +7,7 @@ mod crash;
 mod ends;
 mod gone;
 mod kit;
+mod limits;
 mod making;
 mod output;
 

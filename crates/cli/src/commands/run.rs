@@ -174,6 +174,8 @@ fn outcome(task: &Task) -> (u8, Option<String>) {
     match (task.state(), task.reason()) {
         (TaskState::Succeeded, _) => return (0, None),
         (TaskState::Failed, Reason::TimedOut) => return (124, said("ran into its timeout".to_owned())),
+        (TaskState::Failed, Reason::OutOfMemory) => return (137, said("ran out of memory".to_owned())),
+        (TaskState::Failed, Reason::DiskQuotaExceeded) => return (1, said("ran out of disk".to_owned())),
         (TaskState::Failed, Reason::Lost) => return (1, said("was lost".to_owned())),
         (TaskState::Failed, _) => {}
         (TaskState::Cancelled, _) => return (1, said("was cancelled".to_owned())),
@@ -216,7 +218,8 @@ mod tests {
 
     #[test]
     fn the_end_of_a_task_becomes_an_exit_code() {
-        use Reason::{Cancelled, ExitCode, Lost, OutOfMemory, Signalled, StartFailed, TimedOut, Unspecified};
+        use Reason::{Cancelled, DiskQuotaExceeded, ExitCode, Lost, OutOfMemory};
+        use Reason::{Signalled, StartFailed, TimedOut, Unspecified};
         use TaskState::{Failed, Succeeded};
         assert_eq!(ended(Succeeded, Unspecified, Some(0), None), (0, false));
         assert_eq!(ended(Failed, ExitCode, Some(3), None), (3, true));
@@ -224,6 +227,8 @@ mod tests {
         assert_eq!(ended(Failed, ExitCode, Some(256), None), (1, true));
         assert_eq!(ended(Failed, Signalled, None, Some(11)), (139, true));
         assert_eq!(ended(Failed, OutOfMemory, None, Some(9)), (137, true));
+        assert_eq!(ended(Failed, OutOfMemory, None, None), (137, true));
+        assert_eq!(ended(Failed, DiskQuotaExceeded, None, Some(9)), (1, true));
         assert_eq!(ended(Failed, TimedOut, None, Some(15)), (124, true));
         assert_eq!(ended(Failed, Lost, None, None), (1, true));
         assert_eq!(ended(Failed, StartFailed, None, None), (1, true));

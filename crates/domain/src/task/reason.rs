@@ -7,6 +7,7 @@ pub enum Reason {
     Signalled,
     TimedOut,
     OutOfMemory,
+    DiskQuotaExceeded,
     Cancelled,
     Lost,
     StartFailed,
@@ -30,11 +31,12 @@ pub enum Class {
 }
 
 impl Reason {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ExitCode,
         Self::Signalled,
         Self::TimedOut,
         Self::OutOfMemory,
+        Self::DiskQuotaExceeded,
         Self::Cancelled,
         Self::Lost,
         Self::StartFailed,
@@ -50,6 +52,7 @@ impl Reason {
             Self::Signalled => "SIGNALLED",
             Self::TimedOut => "TIMED_OUT",
             Self::OutOfMemory => "OUT_OF_MEMORY",
+            Self::DiskQuotaExceeded => "DISK_QUOTA_EXCEEDED",
             Self::Cancelled => "CANCELLED",
             Self::Lost => "LOST",
             Self::StartFailed => "START_FAILED",
@@ -66,7 +69,12 @@ impl Reason {
 
     pub fn class(self) -> Class {
         match self {
-            Self::ExitCode | Self::Signalled | Self::TimedOut | Self::OutOfMemory | Self::Cancelled => Class::User,
+            Self::ExitCode
+            | Self::Signalled
+            | Self::TimedOut
+            | Self::OutOfMemory
+            | Self::DiskQuotaExceeded
+            | Self::Cancelled => Class::User,
             Self::Lost => Class::Unknown,
             Self::StartFailed | Self::SourceUnavailable | Self::StartDeadline => Class::Infrastructure,
             Self::SourceInvalid | Self::InvalidSpec => Class::Configuration,

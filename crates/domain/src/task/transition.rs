@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{Event, EventData, Fact, Subject, TaskSnapshot};
 use crate::name::TaskName;
+use crate::quantity::{Bytes, Resources};
 use crate::run::{EndCause, Fate, Observed, RunEnd};
 use crate::task::{Attempt, Condition, Exit, Failure, Outcome, Reason, StateKind, Task, TaskState};
 use crate::uid::RunUid;
@@ -138,7 +139,7 @@ impl Task {
                 let (from, finished_at) = (self.state.kind(), end.finished_at);
                 let given_up = self.state.missed_its_start() && end.cause == EndCause::Cancel;
                 let task = self.with_start(end.started_at);
-                let transition = match verdict(end) {
+                let transition = match verdict(end, &task.spec.resources) {
                     // Its command may have run after all: such an attempt is not tried again.
                     _ if given_up && task.state.started_at().is_some() => {
                         let message = format!("{NOT_IN_TIME}; it started after that, and was ended");
@@ -277,9 +278,13 @@ pub(super) fn cancelled(when: &str, exit: Exit) -> Outcome {
     Outcome::Cancelled { message: format!("cancelled {when}"), exit }
 }
 
+/// What a shell, and Tekton, make of a process that the kernel killed: no codes of a command's own.
+const KILLED_FOR_MEMORY: [i32; 2] = [137, 255];
+
 /// What an end means. An end after our signal is ours, whatever code the command found for it.
-fn verdict(end: RunEnd) -> Outcome {
-    let RunEnd { cause, exit, started_at: _, finished_at: _, message } = end;
+fn verdict(end: RunEnd, resources: &Resources) -> Outcome {
+    let RunEnd { cause, exit, started_at: _, finished_at: _, ref message } = end;
+    let limit = |resource: Option<Bytes>| resource.map_or_else(|| "what it may have".into(), |limit| limit.to_string());
     let failed = |reason, text: String, exit| {
         let message = if message.is_empty() { text } else { format!("{text}: {message}") };
         Outcome::Failed(Failure { reason, message, exit })
@@ -302,8 +307,20 @@ fn verdict(end: RunEnd) -> Outcome {
         EndCause::Timeout => {
             failed(Reason::TimedOut, "the command ran longer than its timeout".into(), Exit { code: None, ..exit })
         }
-        EndCause::OutOfMemory => {
-            failed(Reason::OutOfMemory, "the command needed more memory than it may have".into(), exit)
+        EndCause::OutOfMemory => match exit.code {
+            // A command that lost one of its processes and went on ended by itself.
+            Some(code) if !KILLED_FOR_MEMORY.contains(&code) => {
+                let message = "something in it was killed because it needed more memory than it may have".to_owned();
+                verdict(RunEnd { cause: EndCause::Natural, message, ..end }, resources)
+            }
+            _ => {
+                let text = format!("the command needed more memory than {}", limit(resources.memory));
+                failed(Reason::OutOfMemory, text, Exit { code: None, ..exit })
+            }
+        },
+        EndCause::DiskQuota => {
+            let text = format!("the command's working copy took more disk than {}", limit(resources.disk));
+            failed(Reason::DiskQuotaExceeded, text, Exit { code: None, ..exit })
         }
     }
 }

@@ -169,12 +169,16 @@ fn every_end_has_its_reason() {
         (ended(EndCause::Natural, None, None), Reason::Lost),
         (ended(EndCause::Timeout, Some(143), None), Reason::TimedOut),
         (ended(EndCause::OutOfMemory, None, Some(9)), Reason::OutOfMemory),
+        (ended(EndCause::OutOfMemory, Some(137), None), Reason::OutOfMemory),
+        (ended(EndCause::OutOfMemory, Some(255), None), Reason::OutOfMemory),
+        (ended(EndCause::OutOfMemory, Some(3), None), Reason::ExitCode),
+        (ended(EndCause::DiskQuota, Some(143), None), Reason::DiskQuotaExceeded),
         (Fate::Lost { message: "gone".into() }, Reason::Lost),
     ] {
         let task = over(running(), fate).into_task();
         let TaskState::Finished { outcome, .. } = task.state else { panic!("not over") };
         assert_eq!(outcome.reason(), Some(reason));
-        if reason == Reason::TimedOut {
+        if [Reason::TimedOut, Reason::OutOfMemory, Reason::DiskQuotaExceeded].contains(&reason) {
             assert_eq!(outcome.exit().code, None, "a code that our signal caused is not the command's own");
         }
     }

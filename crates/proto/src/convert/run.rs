@@ -28,6 +28,7 @@ fn end_to_pb(end: RunEnd) -> pb::RunEnded {
         EndCause::Cancel => pb::EndCause::Cancel,
         EndCause::Timeout => pb::EndCause::Timeout,
         EndCause::OutOfMemory => pb::EndCause::OutOfMemory,
+        EndCause::DiskQuota => pb::EndCause::DiskQuota,
     };
     pb::RunEnded {
         cause: cause as i32,
@@ -46,6 +47,7 @@ fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
         Ok(pb::EndCause::Cancel) => EndCause::Cancel,
         Ok(pb::EndCause::Timeout) => EndCause::Timeout,
         Ok(pb::EndCause::OutOfMemory) => EndCause::OutOfMemory,
+        Ok(pb::EndCause::DiskQuota) => EndCause::DiskQuota,
         Ok(pb::EndCause::Unspecified) | Err(_) => return Err(BadReport("cause")),
     };
     Ok(RunEnd {

@@ -39,6 +39,7 @@ impl From<Reason> for pb::Reason {
             Reason::Signalled => Self::Signalled,
             Reason::TimedOut => Self::TimedOut,
             Reason::OutOfMemory => Self::OutOfMemory,
+            Reason::DiskQuotaExceeded => Self::DiskQuotaExceeded,
             Reason::Cancelled => Self::Cancelled,
             Reason::Lost => Self::Lost,
             Reason::StartFailed => Self::StartFailed,
