@@ -8,6 +8,7 @@ use taskplane_proto::v1::event_service_client::EventServiceClient;
 use taskplane_proto::v1::job_service_client::JobServiceClient;
 use taskplane_proto::v1::push_app_request::Part;
 use taskplane_proto::v1::security_group_service_client::SecurityGroupServiceClient;
+use taskplane_proto::v1::service_instance_service_client::ServiceInstanceServiceClient;
 use taskplane_proto::v1::space_service_client::SpaceServiceClient;
 use taskplane_proto::v1::task_service_client::TaskServiceClient;
 use taskplane_proto::v1::{self as pb, TaskState};
@@ -26,6 +27,7 @@ pub struct Client {
     pub tasks: TaskServiceClient<Channel>,
     pub events: EventServiceClient<Channel>,
     pub jobs: JobServiceClient<Channel>,
+    pub services: ServiceInstanceServiceClient<Channel>,
     pub security_groups: SecurityGroupServiceClient<Channel>,
 }
 
@@ -37,6 +39,7 @@ impl Client {
             tasks: TaskServiceClient::new(channel.clone()),
             events: EventServiceClient::new(channel.clone()),
             jobs: JobServiceClient::new(channel.clone()),
+            services: ServiceInstanceServiceClient::new(channel.clone()),
             security_groups: SecurityGroupServiceClient::new(channel),
         }
     }

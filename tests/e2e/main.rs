@@ -15,6 +15,7 @@ mod command_line_tasks;
 mod crash;
 mod feed;
 mod idle;
+mod inherited;
 mod jobs;
 mod late;
 mod limits;
