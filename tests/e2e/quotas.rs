@@ -89,6 +89,10 @@ async fn what_the_running_quota_holds_back_waits_and_goes_on_when_it_is_raised()
     let third = client.run("true").await;
     assert_eq!(usage(&client).await, pb::SpaceUsage { live_tasks: 3, running_tasks: 1, waiting_tasks: 2 });
     assert_eq!(client.get(&second.name).await.state(), TaskState::Pending);
+    let why = client.tasks.clone().explain_task(pb::ExplainTaskRequest { name: second.name.clone() }).await.unwrap();
+    let why = why.into_inner().explanations;
+    assert_eq!(why[0].cause(), pb::Cause::HeldByRunningQuota);
+    assert_eq!(why[0].message, "1 Task of its Space runs, and the Space's quota allows no more");
 
     running_tasks(&client, 2).await;
     client.running(&second.name).await;

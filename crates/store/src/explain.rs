@@ -37,6 +37,7 @@ impl Store {
             able,
             holder: self.holder(task).await?,
             older: self.older(task).await?,
+            full_quota: self.full_quota(task).await?,
             ahead: self.ahead(task, now.as_microsecond()).await?,
             unpublished_since: Row::new("events", task.uid).maybe_time("at", unpublished)?,
         })
@@ -65,13 +66,28 @@ impl Store {
         Ok(Some(TaskName { id: Row::new("tasks", id).count("id", id)?, ..task.name.clone() }))
     }
 
-    /// Waiting Tasks that are due and older, up to a thousand.
+    /// The quota of running Tasks of its Space, when as many are handed out.
+    async fn full_quota(&self, task: &Task) -> Result<Option<u32>, StoreError> {
+        let text = "SELECT running_quota AS value FROM spaces WHERE uid = $1";
+        let quota = self.read(sql::number(self.db(), text, [task.space_uid.0.into()])).await?;
+        let Some(quota) = quota else { return Ok(None) };
+        let quota: u32 = Row::new("spaces", task.space_uid).count("running_quota", quota)?;
+        let running = self.space_usage(task.space_uid).await?.running;
+        Ok(Some(quota).filter(|quota| running >= u64::from(*quota)))
+    }
+
+    /// Waiting Tasks of its Space that are due and older, up to a thousand.
     async fn ahead(&self, task: &Task, now: i64) -> Result<u64, StoreError> {
         let text = "SELECT count(*) AS value FROM (SELECT 1 FROM tasks \
-             WHERE state = 'PENDING' AND session_uid IS NULL AND cluster = $1 AND (created_at, uid) < ($2, $3) \
+             WHERE state = 'PENDING' AND session_uid IS NULL AND cluster = $1 AND space_uid = $5 AND (created_at, uid) < ($2, $3) \
              AND (not_before IS NULL OR not_before <= $4) LIMIT 1000) older";
-        let values =
-            [task.cluster.as_str().into(), task.created_at.as_microsecond().into(), task.uid.0.into(), now.into()];
+        let values = [
+            task.cluster.as_str().into(),
+            task.created_at.as_microsecond().into(),
+            task.uid.0.into(),
+            now.into(),
+            task.space_uid.0.into(),
+        ];
         let count = self.read(sql::number(self.db(), text, values)).await?.unwrap_or_default();
         Ok(Row::new("tasks", task.uid).count("id", count)?)
     }

@@ -125,6 +125,34 @@ fn nothing_before_a_resume_or_an_edit_fires_and_a_no_op_moves_no_mark() {
 }
 
 #[test]
+fn a_tick_without_room_is_neither_entered_nor_moved_on() {
+    let mut due = due(ConcurrencyPolicy::Always, &["0 * * * *", "30 * * * *"], "2026-01-01T00:15:00Z");
+    due.room = 1;
+    let change = decide(due.clone(), time("2026-01-01T01:10:00Z")).unwrap();
+    let ScheduleChange::Update(first) = &change.schedules()[0] else { panic!() };
+    assert_eq!((change.schedules().len(), first.name.schedule.as_str()), (1, "s1"), "the one that fell due first");
+    assert_eq!(outcomes(Some(change)), [("2026-01-01T00:30:00Z".into(), "STARTED", 0)]);
+    due.room = 0;
+    assert!(decide(due.clone(), time("2026-01-01T01:10:00Z")).is_none());
+    // With room again, the latest tick of each.
+    due.room = 2;
+    let later = decide(due, time("2026-01-01T03:10:00Z"));
+    assert_eq!(
+        outcomes(later),
+        [("2026-01-01T02:30:00Z".into(), "STARTED", 2), ("2026-01-01T03:00:00Z".into(), "STARTED", 2)]
+    );
+}
+
+#[test]
+fn what_makes_no_task_needs_no_room() {
+    let mut due = due(ConcurrencyPolicy::Forbid, &["0 * * * *"], "2026-01-01T00:30:00Z");
+    due.live = vec![live_task(&due)];
+    due.room = 0;
+    let change = decide(due, time("2026-01-01T01:00:01Z"));
+    assert_eq!(outcomes(change), [("2026-01-01T01:00:00Z".into(), "SKIPPED_OVERLAP", 0)]);
+}
+
+#[test]
 fn forbid_consumes_the_tick_it_skips() {
     let mut due = due(ConcurrencyPolicy::Forbid, &["0 * * * *"], "2026-01-01T00:30:00Z");
     due.live = vec![live_task(&due)];

@@ -33,6 +33,8 @@ pub enum Cause {
     EventsUnpublished,
     /// Over, and kept.
     Kept,
+    /// As many Tasks of its Space run as the Space's quota allows.
+    HeldByRunningQuota,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +62,9 @@ pub struct Circumstances {
     pub holder: Option<Holder>,
     /// The oldest live Task of its Job that it waits for.
     pub older: Option<TaskName>,
-    /// Waiting Tasks before it, counted up to a bound.
+    /// Its Space's quota of running Tasks, when as many run.
+    pub full_quota: Option<u32>,
+    /// Waiting Tasks of its Space before it, counted up to a bound.
     pub ahead: u64,
     /// The oldest of its events that is not on the bus.
     pub unpublished_since: Option<Timestamp>,
@@ -155,7 +159,7 @@ impl Task {
     }
 
     fn explains_waiting(&self, not_before: Option<Timestamp>, seen: &Circumstances) -> Explanation {
-        let Circumstances { now, executors, able, holder, older, ahead, unpublished_since: _ } = seen;
+        let Circumstances { now, executors, able, holder, older, full_quota, ahead, unpublished_since: _ } = seen;
         if let Some(due) = not_before.filter(|due| due > now) {
             let message = format!("attempt {} waits for its time", self.attempt);
             return Explanation::new(Cause::NotBefore, message).until(Some(due));
@@ -177,10 +181,19 @@ impl Task {
             let message = "its App is a container image, and no executor here runs images";
             return Explanation::new(Cause::ImagesNotRun, message).remedy("push the App's source instead");
         }
+        if let Some(quota) = full_quota {
+            let message = match quota {
+                1 => "1 Task of its Space runs, and the Space's quota allows no more".to_owned(),
+                quota => format!("{quota} Tasks of its Space run, and the Space's quota allows no more"),
+            };
+            return Explanation::new(Cause::HeldByRunningQuota, message)
+                .since(not_before.unwrap_or(self.created_at))
+                .remedy("its turn comes when one of them ends; update-space --running-tasks allows more");
+        }
         let message = match ahead {
             0 => "it is next, as soon as an executor has room".to_owned(),
-            1 => "1 waiting Task is before it".to_owned(),
-            ahead => format!("{ahead} waiting Tasks are before it"),
+            1 => "1 waiting Task of its Space is before it".to_owned(),
+            ahead => format!("{ahead} waiting Tasks of its Space are before it"),
         };
         Explanation::new(Cause::Turn, message)
             .since(not_before.unwrap_or(self.created_at))

@@ -3,7 +3,16 @@ use super::*;
 use crate::task::transition::tests::{at, pending, running, starting};
 
 fn seen() -> Circumstances {
-    Circumstances { now: at(100), executors: 1, able: 1, holder: None, older: None, ahead: 0, unpublished_since: None }
+    Circumstances {
+        now: at(100),
+        executors: 1,
+        able: 1,
+        holder: None,
+        older: None,
+        full_quota: None,
+        ahead: 0,
+        unpublished_since: None,
+    }
 }
 
 fn held(seen: Circumstances) -> Circumstances {
@@ -27,6 +36,7 @@ fn a_waiting_task_names_the_first_thing_that_stands_in_its_way() {
         (&pending(), Circumstances { executors: 0, able: 0, ..seen() }, Cause::NoExecutor),
         (&pending(), Circumstances { able: 0, ..seen() }, Cause::ImagesNotRun),
         (&pending(), Circumstances { ahead: 7, ..seen() }, Cause::Turn),
+        (&pending(), Circumstances { full_quota: Some(2), ahead: 7, ..seen() }, Cause::HeldByRunningQuota),
     ] {
         let told = task.explain(&seen, &Deadlines::default());
         assert_eq!(told.iter().map(|told| told.cause).collect::<Vec<_>>(), [cause]);

@@ -21,6 +21,7 @@ impl From<Cause> for pb::Cause {
             Cause::Stuck => Self::Stuck,
             Cause::EventsUnpublished => Self::EventsUnpublished,
             Cause::Kept => Self::Kept,
+            Cause::HeldByRunningQuota => Self::HeldByRunningQuota,
         }
     }
 }

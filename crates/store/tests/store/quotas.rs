@@ -12,6 +12,7 @@ use taskplane_domain::space::{Quota, Space, SpaceSettings};
 use taskplane_domain::task::Task;
 use taskplane_domain::uid::{SpaceUid, TaskUid};
 use taskplane_store::{Accepted, RequestKey, StoreError, Usage};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::job_kit::{a_job, drain, job_name, pass, tasks_of};
@@ -59,10 +60,15 @@ fn waiting(waiting: u32) -> Quota {
 
 /// So many calls at once, over all of these Apps; which of them were accepted.
 async fn at_once(kit: &Kit, space: &Space, apps: &[App], count: usize) -> Vec<Task> {
+    // So many that all of the store's connections are busy, and none waits for one longer than it may.
+    let turns = Arc::new(Semaphore::new(48));
     let mut calls = JoinSet::new();
     for app in apps.iter().cycle().take(count) {
-        let (store, birth) = (kit.store.clone(), kit.a_birth(space, app));
-        calls.spawn(async move { store.task_accept(birth, None).await });
+        let (store, birth, turns) = (kit.store.clone(), kit.a_birth(space, app), Arc::clone(&turns));
+        calls.spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
+            store.task_accept(birth, None).await
+        });
     }
     let accepted = |result: Result<Accepted, StoreError>| match result {
         Ok(accepted) => Some(accepted.task),
@@ -405,14 +411,16 @@ async fn a_space_that_may_be_held_back_is_named_and_counted(kit: Kit) {
     let session = kit.a_session("e").await;
     assert_eq!(claim(&kit, &session, 5).await, 1);
     assert_eq!(held_back().await, []);
-    kit.a_task(&space, &app).await;
+    let second = kit.a_task(&space, &app).await;
     assert_eq!(held_back().await, [name("s")]);
+    assert_eq!(kit.store.task_circumstances(&second).await.unwrap().full_quota, Some(1));
     assert_eq!(kit.store.work_held_back(&name("far")).await.unwrap(), []);
     assert_eq!(usage(&kit, &space).await, Usage { live: 2, running: 1, waiting: 1 });
     let run = kit.running(&first).await;
     assert_eq!(held_back().await, [name("s")]);
     kit.observed(&run, kit.end(&first, 0)).await;
     assert_eq!(held_back().await, [name("s")], "nobody has looked since");
+    assert_eq!(kit.store.task_circumstances(&second).await.unwrap().full_quota, None);
     assert_eq!(usage(&kit, &space).await, Usage { live: 1, running: 0, waiting: 1 });
     assert_eq!(claim(&kit, &session, 5).await, 1);
     assert_eq!(held_back().await, []);
