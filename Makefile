@@ -30,7 +30,7 @@ chaos: setup ## Kill and hold up schedulers for DURATION seconds (300); SEED rep
 	TASKPLANE_CHAOS_SECONDS=$(DURATION) $(if $(SEED),TASKPLANE_CHAOS_SEED=$(SEED)) \
 		cargo test -p taskplane-scheduler --test chaos -- --nocapture
 
-bench: setup ## Measure against others in the same run; LARGE=1 with 100 000 schedules too
+bench: setup ## Measure against others in the same run; LARGE=1 with 100 000 schedules and 1 000 000 Tasks too
 	$(if $(LARGE),BENCH_LARGE=1) cargo bench -p taskplane-tests --bench bench
 
 lint: setup ## Run the checks alone: format, clippy, protobuf, licences

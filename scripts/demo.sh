@@ -139,6 +139,23 @@ await "$doomed" TASK_STATE_RUNNING >/dev/null
 run taskplane delete-job minutely
 ! taskplane task "$doomed" >/dev/null 2>&1 || die "$doomed is still there"
 
+say "An App that keeps three Tasks: the oldest go, with their logs"
+run taskplane push small --task -p examples/sales-report --task-retention-count 3
+run taskplane update-space demo --minimum-finished-tasks 1 >/dev/null
+for number in $(seq 5); do
+    last=$(submit small --name "small-$number")
+    await "$last" TASK_STATE_SUCCEEDED >/dev/null
+done
+for _ in $(seq 100); do
+    kept=$(taskplane tasks small -o name | wc -l)
+    [ "$kept" != 3 ] || break
+    sleep 0.1
+done
+[ "$kept" = 3 ] || die "small keeps $kept Tasks, not 3"
+run taskplane tasks small
+run taskplane retention small
+! taskplane task small 1 >/dev/null 2>&1 || die "small's first Task is still there"
+
 say "Everything that ran"
 run taskplane tasks sales-report | sed -n 1,20p
 

@@ -6,11 +6,12 @@ use std::{env, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "taskplane/v1/space.proto",
     "taskplane/v1/app.proto",
     "taskplane/v1/task.proto",
     "taskplane/v1/job.proto",
+    "taskplane/v1/retention.proto",
     "taskplane/v1/security_group.proto",
     "taskplane/v1/service.proto",
     "taskplane/v1/event.proto",

@@ -104,7 +104,7 @@ async fn number(db: &DatabaseConnection, text: &str) -> i64 {
     row.try_get("", "value").unwrap()
 }
 
-async fn a_space(store: &Store, name: &str) -> (Space, App) {
+pub async fn a_space(store: &Store, name: &str) -> (Space, App) {
     let at = store.now().await.unwrap();
     let quota = Quota { live: 1_000_000, ..Quota::default() };
     let settings = SpaceSettings { quota, ..SpaceSettings::default() };
@@ -116,7 +116,7 @@ async fn a_space(store: &Store, name: &str) -> (Space, App) {
     (space.space, app.app)
 }
 
-async fn a_task(store: &Store, space: &Space, app: &App) {
+pub async fn a_task(store: &Store, space: &Space, app: &App) {
     let asked = RunTask {
         app: app.name.clone(),
         display_name: Some("a".into()),
@@ -149,7 +149,7 @@ async fn multiply(db: &DatabaseConnection, space: &Space, upto: u32) {
     }
 }
 
-fn clock() -> Arc<AtomicI64> {
+pub fn clock() -> Arc<AtomicI64> {
     Arc::new(AtomicI64::new("2030-01-01T00:00:00Z".parse::<Timestamp>().unwrap().as_microsecond()))
 }
 

@@ -5,6 +5,7 @@
 
 mod claims;
 mod recurrence;
+mod retention;
 mod ticks;
 
 fn main() {
@@ -15,4 +16,5 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(ticks::measure(counts));
     runtime.block_on(claims::measure());
+    runtime.block_on(retention::measure(if large { 1_000_000 } else { 100_000 }));
 }

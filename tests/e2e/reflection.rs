@@ -37,7 +37,7 @@ async fn a_python_client_works_from_reflection_alone() {
     services.retain(|service| service.starts_with("taskplane."));
     assert_eq!(
         services,
-        ["App", "Event", "Job", "SecurityGroup", "ServiceInstance", "Space", "Task"]
+        ["App", "Event", "Job", "Retention", "SecurityGroup", "ServiceInstance", "Space", "Task"]
             .map(|noun| format!("taskplane.v1.{noun}Service"))
     );
     assert!(states.contains(&json!("TASK_STATE_RUNNING")), "{states:?}");

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use taskplane_proto::v1::retention_service_client::RetentionServiceClient;
 use taskplane_proto::v1::{self as pb, TaskState};
 use tonic::Code;
 
 use crate::client::{Client, SPACE, archive, archive_source, spec};
 use crate::jobs;
 use crate::server::{Options, Server, within};
+use crate::terminal::Terminal;
 
 const APP: &str = "spaces/s/apps/a";
 
@@ -215,4 +217,36 @@ async fn a_kill_at_any_point_of_a_removal_ends_where_it_would_have_ended() {
         until(async || working_copies(&server) == 0).await;
         told(&client, 1..last.id).await;
     }
+}
+
+#[tokio::test]
+async fn what_would_go_is_told_with_its_reason_before_it_does() {
+    let terminal = Terminal::with_app().await;
+    let client = terminal.server.client();
+    let shown = terminal.ok(&["retention", "a"]);
+    for line in ["Task retention:          500 (its Space's)", "Finished tasks:          0", "Nothing would go now."] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    // What grows too old is taken away by the next sweep, minutes later.
+    terminal.ok(&["update-space", "s", "--task-retention-age", "1s"]);
+    run_to_its_end(&client, "exit 3").await;
+    let live = client.run("sleep 60").await;
+    let request = pb::ListRemovableRequest { parent: APP.into(), ..Default::default() };
+    let removable = async || {
+        let mut client = RetentionServiceClient::new(terminal.server.channel());
+        client.list_removable(request.clone()).await.unwrap().into_inner()
+    };
+    until(async || !removable().await.tasks.is_empty()).await;
+    let told = removable().await;
+    let [task] = told.tasks.as_slice() else { panic!("{told:?}") };
+    assert_eq!((task.name.as_str(), task.cause()), ("spaces/s/apps/a/tasks/1", pb::RemovalCause::Age));
+    assert_eq!((task.state(), task.delete_time), (TaskState::Failed, None));
+    let retention = told.retention.unwrap();
+    assert_eq!((retention.app.as_str(), retention.live_tasks, retention.finished_tasks), (APP, 1, 1));
+    let shown = terminal.ok(&["retention", "a"]);
+    assert!(shown.lines().last().unwrap().contains("age"), "{shown}");
+    assert_eq!(terminal.ok(&["retention", "a", "-o", "name"]), "spaces/s/apps/a/tasks/1\n");
+    assert_eq!(client.get(&live.name).await.id, 2);
+    let refused = terminal.run(&["retention", "none"]);
+    assert!(refused.err.contains("spaces/s/apps/none not found"), "{}", refused.err);
 }

@@ -19,6 +19,7 @@ mod limits;
 mod live;
 mod logs;
 mod names;
+mod retention;
 mod security_groups;
 mod serve;
 mod services;

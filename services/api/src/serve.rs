@@ -8,6 +8,7 @@ use taskplane_proto::token::Keyring;
 use taskplane_proto::v1::app_service_server::AppServiceServer;
 use taskplane_proto::v1::event_service_server::EventServiceServer;
 use taskplane_proto::v1::job_service_server::JobServiceServer;
+use taskplane_proto::v1::retention_service_server::RetentionServiceServer;
 use taskplane_proto::v1::security_group_service_server::SecurityGroupServiceServer;
 use taskplane_proto::v1::service_instance_service_server::ServiceInstanceServiceServer;
 use taskplane_proto::v1::space_service_server::SpaceServiceServer;
@@ -96,6 +97,7 @@ fn public_routes(api: &Api) -> anyhow::Result<Routes> {
         .add_service(bounded!(AppServiceServer))
         .add_service(bounded!(TaskServiceServer))
         .add_service(bounded!(JobServiceServer))
+        .add_service(bounded!(RetentionServiceServer))
         .add_service(bounded!(SecurityGroupServiceServer))
         .add_service(bounded!(ServiceInstanceServiceServer))
         .add_service(bounded!(EventServiceServer));

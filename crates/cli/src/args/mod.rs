@@ -92,6 +92,8 @@ pub enum Command {
     App(AppArgs),
     /// Delete an App with its finished Tasks and their logs
     DeleteApp(DeleteAppArgs),
+    /// Show which Tasks an App keeps, and which would go now
+    Retention(AppArgs),
     /// List security groups: where Tasks may open connections to
     SecurityGroups,
     /// Show a security group with its rules, and what it is bound to

@@ -8,6 +8,7 @@ mod job;
 mod logs;
 mod preview;
 mod push;
+mod retention;
 mod run;
 mod schedule;
 mod security_group;
@@ -37,6 +38,7 @@ pub async fn dispatch(context: &Context, command: Command) -> Result<(), Failure
         Command::Apps => app::list(context).await,
         Command::App(args) => app::show(context, args).await,
         Command::DeleteApp(args) => app::delete(context, args).await,
+        Command::Retention(args) => retention::retention(context, args).await,
         Command::SecurityGroups => security_group::list(context).await,
         Command::SecurityGroup(args) => security_group::show(context, args).await,
         Command::CreateSecurityGroup(args) => security_group::create(context, args).await,

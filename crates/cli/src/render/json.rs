@@ -7,7 +7,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
 use taskplane_proto::event::v1::Event;
 use taskplane_proto::v1::{
-    App, ExplainTaskResponse, Job, JobRun, LogLine, PreviewScheduleResponse, Schedule, SecurityGroup, Space, Task,
+    App, ExplainTaskResponse, Job, JobRun, ListRemovableResponse, LogLine, PreviewScheduleResponse, Schedule,
+    SecurityGroup, Space, Task,
 };
 
 use crate::failure::Failure;
@@ -45,6 +46,14 @@ resource! {
     PreviewScheduleResponse, "taskplane.v1.PreviewScheduleResponse", description;
     LogLine, "taskplane.v1.LogLine", task;
     Event, "taskplane.event.v1.Event", subject;
+}
+
+impl Resource for ListRemovableResponse {
+    const TYPE: &'static str = "taskplane.v1.ListRemovableResponse";
+
+    fn resource_name(&self) -> &str {
+        self.retention.as_ref().map(|retention| retention.app.as_str()).unwrap_or_default()
+    }
 }
 
 /// Holds the descriptors, which are decoded with the first message.

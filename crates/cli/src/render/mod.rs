@@ -3,6 +3,7 @@
 pub mod explain;
 pub mod job;
 pub mod json;
+pub mod retention;
 pub mod security_group;
 pub mod state;
 pub mod table;

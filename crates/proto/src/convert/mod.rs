@@ -10,6 +10,7 @@ mod job;
 mod launch;
 mod log;
 mod plan;
+mod retention;
 mod run;
 mod security_group;
 mod service;
@@ -28,6 +29,7 @@ pub use job::{
 pub use launch::launch_from_pb;
 pub use log::{log_record_from_pb, log_record_to_pb};
 pub use plan::previewed_to_pb;
+pub use retention::{removable_to_pb, retention_to_pb};
 pub use run::{BadReport, recovered_from_pb, recovered_to_pb, report_from_pb, report_to_pb};
 pub use security_group::{BindTarget, binding_asked, rules_asked, rules_masked, security_group_to_pb};
 pub use service::{service_asked, service_masked, service_to_pb};
