@@ -3,9 +3,11 @@
 //! An executor has no part in this: it reaches neither store nor bus, and stands on `taskplane-runtime` alone.
 
 mod feed;
+mod measure;
 mod relay;
 
 pub use feed::Feed;
+pub use measure::measure;
 pub use relay::relay;
 
 use futures::StreamExt as _;

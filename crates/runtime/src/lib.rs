@@ -7,6 +7,7 @@ pub mod clock;
 pub mod failpoint;
 pub mod inproc;
 pub mod lifecycle;
+pub mod metrics;
 pub mod server;
 pub mod start;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! From `main` to exit code: runtime, telemetry, signals, drain.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub struct CommonArgs {
     /// Where traces go by OTLP over gRPC, for example http://127.0.0.1:4317; nowhere when unset
     #[arg(long, env = "TASKPLANE_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
+    /// Where measurements are served for Prometheus, as http://ADDRESS:PORT/metrics; nowhere when unset
+    #[arg(long, env = "TASKPLANE_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Runs a service until it ends, or is asked to by SIGTERM or SIGINT. A second signal cuts the drain short.

@@ -2,7 +2,7 @@
 
 use sea_orm::FromQueryResult;
 use taskplane_domain::app::Source;
-use taskplane_domain::name::TaskName;
+use taskplane_domain::name::{SpaceName, TaskName};
 use taskplane_domain::task::{Circumstances, Holder, Task};
 
 use crate::connect::Store;
@@ -31,6 +31,8 @@ impl Store {
         let able = there.clone().filter(|session| session.runs_images || !image).count();
         let unpublished = "SELECT min(at) AS value FROM events WHERE uid = $1 AND published_at IS NULL";
         let unpublished = self.read(sql::number(self.db(), unpublished, [task.uid.0.into()])).await?;
+        let settings = self.space_get(&SpaceName(task.name.space.clone())).await?.settings;
+        let run_left = "SELECT count(*) AS value FROM tasks WHERE uid = $1 AND run_left";
         Ok(Circumstances {
             now,
             executors: there.count(),
@@ -40,6 +42,8 @@ impl Store {
             full_quota: self.full_quota(task).await?,
             ahead: self.ahead(task, now.as_microsecond()).await?,
             unpublished_since: Row::new("events", task.uid).maybe_time("at", unpublished)?,
+            run_left: self.read(sql::number(self.db(), run_left, [task.uid.0.into()])).await? == Some(1),
+            keeps: settings.retention.age,
         })
     }
 

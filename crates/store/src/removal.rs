@@ -54,8 +54,8 @@ impl Store {
 
     /// Lists the logs of up to `limit` Tasks that are over and are not to keep theirs. False: none waits for that.
     pub async fn removals_of_logs(&self, limit: u32) -> Result<bool, StoreError> {
-        let any = "SELECT 1 AS value FROM tasks WHERE log_delete = 'ASKED' \
-             AND state IN ('SUCCEEDED', 'FAILED', 'CANCELLED') LIMIT 1";
+        let any = "SELECT min(id) AS value FROM tasks WHERE log_delete = 'ASKED' \
+             AND state IN ('SUCCEEDED', 'FAILED', 'CANCELLED')";
         if self.read(sql::number(self.db(), any, [])).await?.is_none() {
             return Ok(false);
         }

@@ -19,9 +19,9 @@ use taskplane_bus::InProcessBus;
 use taskplane_domain::Name;
 use taskplane_executor::LiveLogs;
 use taskplane_logs::Objects;
-use taskplane_platform::{Feed, Platform, relay};
+use taskplane_platform::{Feed, Platform, measure, relay};
 use taskplane_reaper::ReaperArgs;
-use taskplane_runtime::{Clock, Lifecycle, failpoint, inproc};
+use taskplane_runtime::{Clock, Lifecycle, failpoint, inproc, metrics};
 use taskplane_store::{DatabaseClock, Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -74,8 +74,15 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
     let api_args = ApiArgs { deadlines: reaper_args.deadlines(), ..args.api.clone() };
     let cluster: Name = CLUSTER.parse()?;
     control.spawn_vital("scheduler", taskplane_scheduler::run(platform.clone(), cluster));
-    control.spawn_vital("reaper", taskplane_reaper::run(platform.clone(), objects.clone(), reaper_args));
+    control.spawn_vital("reaper", taskplane_reaper::run(platform.clone(), objects.clone(), reaper_args.clone()));
     let api = taskplane_api::run(platform, objects.clone(), keys, routes, listeners, api_args);
+    if let Some(at) = args.common.metrics_listen {
+        let listener = TcpListener::bind(at).await.with_context(|| format!("--metrics-listen {at} cannot be used"))?;
+        tracing::info!(address = %listener.local_addr()?, "measurements are served");
+        let (store, deadlines) = (store.clone(), reaper_args.deadlines());
+        let measured = move || measure(store.clone(), deadlines);
+        control.spawn_vital("metrics", metrics::serve(listener, control.clone(), measured));
+    }
     let (opened, ready) = oneshot::channel();
     let live = LiveLogs { address: HERE.to_owned(), incoming: live };
     let executor = taskplane_executor::Platform { lifecycle: agent.clone(), api: to_api, objects, backend };

@@ -1,5 +1,7 @@
 //! Why a Task is not running, or not gone yet: told from what is so, most pressing first.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::name::{Name, TaskName};
@@ -31,6 +33,8 @@ pub enum Cause {
     Stuck,
     /// Over; its last events are not on the bus yet.
     EventsUnpublished,
+    /// Over, and marked to be removed.
+    Removing,
     /// Over, and kept.
     Kept,
     /// As many Tasks of its Space run as the Space's quota allows.
@@ -68,6 +72,10 @@ pub struct Circumstances {
     pub ahead: u64,
     /// The oldest of its events that is not on the bus.
     pub unpublished_since: Option<Timestamp>,
+    /// Its last run is not confirmed to be gone.
+    pub run_left: bool,
+    /// How long its Space keeps what is over; none: as long as the counts allow.
+    pub keeps: Option<Duration>,
 }
 
 /// The executor that has it.
@@ -127,7 +135,7 @@ impl Task {
                 let message = format!("{how}, and {} has not confirmed that nothing of it is left", by(seen));
                 Explanation::new(Cause::Ending, message).since(from).until(next.filter(|next| *next > seen.now))
             }
-            TaskState::Finished { finished_at, .. } => Self::explains_being_over(*finished_at, seen),
+            TaskState::Finished { finished_at, .. } => self.explains_being_over(*finished_at, seen),
         });
         told
     }
@@ -159,7 +167,7 @@ impl Task {
     }
 
     fn explains_waiting(&self, not_before: Option<Timestamp>, seen: &Circumstances) -> Explanation {
-        let Circumstances { now, executors, able, holder, older, full_quota, ahead, unpublished_since: _ } = seen;
+        let Circumstances { now, executors, able, holder, older, full_quota, ahead, .. } = seen;
         if let Some(due) = not_before.filter(|due| due > now) {
             let message = format!("attempt {} waits for its time", self.attempt);
             return Explanation::new(Cause::NotBefore, message).until(Some(due));
@@ -210,12 +218,25 @@ impl Task {
         Explanation::new(Cause::Running, message).since(started_at).until(ends)
     }
 
-    fn explains_being_over(finished_at: Timestamp, seen: &Circumstances) -> Explanation {
+    fn explains_being_over(&self, finished_at: Timestamp, seen: &Circumstances) -> Explanation {
+        if let Some(since) = self.remove_since {
+            let (message, remedy) = match (seen.run_left, seen.unpublished_since) {
+                (true, _) => (
+                    "it is marked to be removed, and nobody has confirmed yet that nothing of its last run is left",
+                    "its executor confirms it; one that has been away for an hour is not waited for",
+                ),
+                (false, Some(_)) => ("it is marked to be removed, and its last events are not on the bus yet", ""),
+                (false, None) => ("it is marked to be removed, and about to go", ""),
+            };
+            return Explanation::new(Cause::Removing, message).since(since).remedy(remedy);
+        }
         if let Some(since) = seen.unpublished_since {
             let message = "it is over, and its last events are not on the bus yet: it stays at least until they are";
             return Explanation::new(Cause::EventsUnpublished, message).since(since);
         }
-        Explanation::new(Cause::Kept, "it is over, and kept").since(finished_at)
+        let until = seen.keeps.and_then(|keeps| finished_at.checked_add(SignedDuration::try_from(keeps).ok()?).ok());
+        let message = "it is over, and kept until newer Tasks of its App take its place";
+        Explanation::new(Cause::Kept, message).since(finished_at).until(until)
     }
 }
 

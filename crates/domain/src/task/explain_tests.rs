@@ -12,6 +12,8 @@ fn seen() -> Circumstances {
         full_quota: None,
         ahead: 0,
         unpublished_since: None,
+        run_left: false,
+        keeps: None,
     }
 }
 
@@ -77,5 +79,16 @@ fn an_end_that_does_not_come_tells_of_its_next_step_and_at_last_that_it_is_stuck
 fn what_is_over_is_kept_at_least_until_everybody_could_hear_of_it() {
     let over = pending().cancel(at(9)).unwrap().into_task();
     assert_eq!(causes(&over, &seen()), [Cause::Kept]);
+    let aged = Circumstances { keeps: Some(Duration::from_secs(60)), ..seen() };
+    assert_eq!(over.explain(&aged, &Deadlines::default())[0].until, Some(at(69)));
+    let mut marked = over.clone();
+    marked.remove_since = Some(at(50));
+    for run_left in [true, false] {
+        let told = marked.explain(&Circumstances { run_left, ..seen() }, &Deadlines::default());
+        assert_eq!(
+            (told[0].cause, told[0].since, told[0].remedy.is_empty()),
+            (Cause::Removing, Some(at(50)), !run_left)
+        );
+    }
     assert_eq!(causes(&over, &Circumstances { unpublished_since: Some(at(9)), ..seen() }), [Cause::EventsUnpublished]);
 }

@@ -20,6 +20,7 @@ impl From<Cause> for pb::Cause {
             Cause::ExecutorSilent => Self::ExecutorSilent,
             Cause::Stuck => Self::Stuck,
             Cause::EventsUnpublished => Self::EventsUnpublished,
+            Cause::Removing => Self::Removing,
             Cause::Kept => Self::Kept,
             Cause::HeldByRunningQuota => Self::HeldByRunningQuota,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use taskplane_domain::run::{Fate, Observed};
 use taskplane_domain::session::{BEAT_GAP, LEASE};
-use taskplane_domain::task::{Cause, Deadlines, StateKind, Task, TaskState};
+use taskplane_domain::task::{CancelTask, Cause, Deadlines, StateKind, Task, TaskState};
 use taskplane_domain::uid::SessionUid;
 use taskplane_store::{Late, NewSession, Orphan, StoreError};
 
@@ -23,6 +23,8 @@ crate::on_both_engines![
     what_a_closed_session_left_is_orphaned_after_a_lease,
     an_orphan_is_lost_once_and_its_old_holder_changes_nothing,
     a_waiting_task_is_explained_by_what_is_so_around_it,
+    what_is_measured_agrees_with_the_rules_task_by_task,
+    a_log_that_is_given_up_is_listed_once_and_only_when_it_is_complete,
 ];
 
 const DEADLINES: Deadlines = Deadlines { grace: Duration::from_secs(30), start: Duration::from_secs(3600) };
@@ -231,4 +233,62 @@ async fn a_waiting_task_is_explained_by_what_is_so_around_it(kit: Kit) {
     assert_eq!(abandoned.task().state.kind(), StateKind::Failed);
     assert_eq!(kit.store.task_circumstances(&first).await.unwrap().older, None);
     assert_eq!(name("local"), first.cluster);
+}
+
+/// The one query for all, and the rule for each.
+async fn what_is_measured_agrees_with_the_rules_task_by_task(kit: Kit) {
+    let (space, app, waiting) = kit.the_usual().await;
+    let mut tasks = vec![waiting.clone()];
+    // Its timeout is 90 s.
+    tasks.push(kit.running(&kit.a_task(&space, &app).await).await);
+    tasks.push(kit.made(&kit.a_task(&space, &app).await).await);
+    tasks.push(kit.cancelled(&kit.running(&kit.a_task(&space, &app).await).await).await);
+    let own = kit.running(&kit.a_task(&space, &app).await).await;
+    let own = own.cancel_within(Some(Duration::from_secs(200)), kit.now()).unwrap();
+    kit.store.task_commit(&own).await.unwrap();
+    tasks.push(own.into_task());
+    let forced = kit.cancelled(&kit.running(&kit.a_task(&space, &app).await).await).await;
+    kit.advance(100);
+    let forced = forced.force(kit.now()).unwrap();
+    kit.store.task_commit(&forced).await.unwrap();
+    tasks.push(forced.into_task());
+    kit.a_session("e").await;
+    for _ in 0..40 {
+        let measured = kit.store.measures(&DEADLINES).await.unwrap();
+        for (state, reason, count) in measured.stuck {
+            let stuck = |task: &&Task| task.stuck(kit.now(), &DEADLINES).is_some_and(|stuck| stuck.reason == reason);
+            let found: Vec<_> = tasks.iter().filter(stuck).collect();
+            assert!(found.iter().all(|task| task.state.kind() == state));
+            assert_eq!(count, found.len() as u64, "{reason:?} at {}", kit.now());
+        }
+        kit.advance(95);
+    }
+    let measured = kit.store.measures(&DEADLINES).await.unwrap();
+    let live = [(StateKind::Pending, 1), (StateKind::Starting, 1), (StateKind::Running, 1), (StateKind::Cancelling, 3)];
+    assert_eq!((measured.live.as_slice(), measured.executors), (live.as_slice(), 0));
+    assert_eq!(measured.stuck.iter().map(|(_, _, count)| count).sum::<u64>(), 5, "all but the one that waits");
+    let waited = Duration::try_from(kit.now().duration_since(waiting.created_at)).unwrap();
+    assert_eq!((measured.oldest_waiting, measured.oldest_unpublished), (waited, waited));
+    assert!(measured.unpublished > 0);
+}
+
+async fn a_log_that_is_given_up_is_listed_once_and_only_when_it_is_complete(kit: Kit) {
+    let (_, _, task) = kit.the_usual().await;
+    let asked = CancelTask { grace: None, delete_log: true };
+    let cancelling = kit.running(&task).await.end(asked, kit.now()).unwrap();
+    kit.store.task_commit(&cancelling).await.unwrap();
+    assert!(!kit.store.removals_of_logs(10).await.unwrap(), "it is not over");
+    let over = kit.observed(&cancelling.into_task(), kit.end(&task, 0)).await;
+    assert!(over.delete_log);
+    assert_eq!(kit.store.task_get(&task.name).await.unwrap(), over);
+    kit.execute("UPDATE tasks SET run_left = true").await;
+    assert!(kit.store.task_circumstances(&over).await.unwrap().run_left);
+    assert!(kit.store.removals_of_logs(10).await.unwrap(), "it waits");
+    assert!(kit.store.removals_list(10).await.unwrap().is_empty(), "its run may still be writing");
+    kit.execute("UPDATE tasks SET run_left = false").await;
+    assert!(kit.store.removals_of_logs(10).await.unwrap());
+    let listed = kit.store.removals_list(10).await.unwrap();
+    assert_eq!(listed.iter().map(|removal| removal.task).collect::<Vec<_>>(), [task.uid]);
+    assert!(!kit.store.removals_of_logs(10).await.unwrap(), "once");
+    assert_eq!(kit.store.task_get(&task.name).await.unwrap(), over, "it still says that its log is gone");
 }
