@@ -270,3 +270,37 @@ async fn a_reader_that_leaves_ends_it_quietly() {
     }
     assert!(terminal.ok(&["completion", "bash"]).contains("run-task"));
 }
+
+#[tokio::test]
+async fn an_app_is_scaled_for_the_tasks_to_come() {
+    let terminal = Terminal::start().await;
+    let client = terminal.server.client();
+    client.app(&[("a", "")]).await;
+    terminal.ok(&["target", "-s", "s", "--api", &terminal.server.address]);
+    let one_line = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let facts = |text: String| text.lines().map(one_line).collect::<Vec<_>>();
+    let shown = facts(terminal.ok(&["scale", "a"]));
+    assert_eq!(shown[1..4], ["Memory: as the Space says", "Disk: as the Space says", "CPU: as the Space says"]);
+    let scaled = facts(terminal.ok(&["scale", "a", "-m", "256M", "-k", "1G"]));
+    let scaled_to = ["Name: a", "Memory: 256Mi", "Disk: 1Gi", "CPU: as the Space says", "Revision: 2"];
+    assert_eq!(scaled, scaled_to);
+    assert_eq!(
+        facts(terminal.ok(&["scale", "a", "--cpu-cores", "0.5"]))[1..4],
+        ["Memory: 256Mi", "Disk: 1Gi", "CPU: 500m"]
+    );
+    let run = client.run("true").await.resources.unwrap();
+    assert_eq!((run.memory.as_str(), run.disk.as_str(), run.cpu.as_str()), ("256Mi", "1Gi", "500m"));
+
+    terminal.ok(&["update-space", "s", "--max-memory", "128M"]);
+    let (code, line) = terminal.refusal(&["scale", "a", "-m", "129M"]);
+    let why = "taskplane: -m/--memory-limit: must be at most 128Mi, the Space's maximum, and is 129Mi";
+    assert_eq!((code, line.as_str()), (1, why));
+    let (code, line) = terminal.refusal(&["run-task", "a", "-c", "true"]);
+    assert_eq!(
+        (code, line.contains("is 256Mi by its App: give the Task its own, or scale the App")),
+        (1, true),
+        "{line}"
+    );
+    let (_, line) = terminal.refusal(&["scale", "none", "-m", "1G"]);
+    assert_eq!(line, "taskplane: spaces/s/apps/none not found");
+}

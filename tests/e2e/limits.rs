@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, Uid, access};
 use taskplane_proto::v1::{self as pb, ConditionStatus, Reason, ReasonClass, TaskState};
 
-use crate::client::task;
+use crate::client::{archive, archive_source, spec, task, violations};
 use crate::server::{NOBODY, Options, Server, within};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -14,7 +14,7 @@ const HOG: &str = "tail /dev/zero";
 
 /// Whether the machine lets the server limit memory; says so when it does not.
 fn can_limit(test: &str) -> bool {
-    let hierarchy = [CGROUPS, "/sys/fs/cgroup/memory"].into_iter().filter(|path| Path::new(path).is_dir()).next_back();
+    let hierarchy = [CGROUPS, "/sys/fs/cgroup/memory"].into_iter().rfind(|path| Path::new(path).is_dir());
     let can = Uid::effective().is_root() && hierarchy.is_some_and(|path| access(path, AccessFlags::W_OK).is_ok());
     if !can {
         eprintln!("SKIPPED {test}: it needs root and a cgroup hierarchy mounted for writing at {CGROUPS}");
@@ -115,6 +115,49 @@ async fn a_task_whose_working_copy_outgrows_its_quota_fails() {
     assert_eq!((over.exit_code, over.message.as_str()), (None, "the command's working copy took more disk than 8Mi"));
     let modest = client.run_task(with(&[("disk", "8M")], "head -c 4M /dev/zero > some")).await.unwrap();
     assert_eq!(client.over(&modest.name).await.state(), TaskState::Succeeded);
+}
+
+fn amounts(memory: &str, disk: &str, cpu: &str) -> pb::Resources {
+    pb::Resources { memory: memory.into(), disk: disk.into(), cpu: cpu.into() }
+}
+
+#[tokio::test]
+async fn a_space_says_what_its_tasks_get_and_between_which_bounds() {
+    let server = Server::start().await;
+    let client = server.client();
+    let space = pb::Space {
+        default_resources: Some(amounts("128M", "", "")),
+        min_resources: Some(amounts("64M", "", "")),
+        max_resources: Some(amounts("1G", "2G", "")),
+        default_task_timeout: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+        ..Default::default()
+    };
+    let request = pb::CreateSpaceRequest { space_id: "s".into(), space: Some(space) };
+    client.spaces.clone().create_space(request).await.unwrap();
+    let app =
+        |memory: &str| pb::PushAppSpec { resources: Some(amounts(memory, "", "")), ..spec("a", archive_source()) };
+    let refused = client.push(app("2G"), archive(&[("a", "")])).await.unwrap_err();
+    assert_eq!(violations(refused), ["app.resources.memory"]);
+    client.push(app(""), archive(&[("a", "")])).await.unwrap();
+
+    let run = client.run_task(pb::RunTaskRequest { timeout: None, ..task("true") }).await.unwrap();
+    assert_eq!(run.resources, Some(amounts("128Mi", "2Gi", "")), "its own, else the default, else the maximum");
+    assert_eq!(run.timeout.map(|timeout| timeout.seconds), Some(60));
+    for (memory, disk, field) in [("63M", "", "resources.memory"), ("", "3G", "resources.disk")] {
+        let refused = client.run_task(with(&[("memory", memory), ("disk", disk)], "true")).await.unwrap_err();
+        assert_eq!(violations(refused), [field]);
+    }
+    for bad in ["-1", "0", "1e400", "NaN", "1Ei", "0.1m", "1 Gi", "١", "99999999999999999999G", &"9".repeat(100_000)] {
+        let refused = client.run_task(with(&[("memory", bad), ("disk", bad), ("cpu", bad)], "true")).await.unwrap_err();
+        let fields = ["resources.memory", "resources.disk", "resources.cpu"];
+        assert_eq!(violations(refused), fields, "{bad:.20}");
+    }
+    let template = pb::TaskTemplate { resources: Some(amounts("2G", "", "")), ..Default::default() };
+    let job = pb::Job { app: "spaces/s/apps/a".into(), template: Some(template), ..Default::default() };
+    let request =
+        pb::CreateJobRequest { parent: "spaces/s".into(), job_id: "j".into(), job: Some(job), schedule: None };
+    let refused = client.jobs.clone().create_job(request).await.unwrap_err();
+    assert_eq!(violations(refused), ["job.template.resources.memory"]);
 }
 
 #[tokio::test]

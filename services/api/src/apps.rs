@@ -22,7 +22,8 @@ impl AppService for Api {
         let PushAsked { mut push, source, services, etag } = first(stream.message().await?)?;
         // Before the archive travels: a push to nowhere is refused at once.
         let space = SpaceName(push.name.space.clone());
-        self.platform.store.space_get(&space).await.map_err(ApiError::from)?;
+        let space = self.platform.store.space_get(&space).await.map_err(ApiError::from)?;
+        space.settings.resources.check_said("app.resources", &push.resources).map_err(ApiError::from)?;
         match source {
             SourceAsked::Archive { sha256 } => push.source = Some(Source::Archive(self.receive(stream, sha256).await?)),
             SourceAsked::Image | SourceAsked::Unchanged => {

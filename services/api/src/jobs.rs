@@ -3,8 +3,9 @@
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use taskplane_domain::invalid::{Check, Invalid};
-use taskplane_domain::job::{Job, JobState};
+use taskplane_domain::job::{Job, JobState, TaskTemplate};
 use taskplane_domain::name::{JobName, Name, NameError, ScheduleName, SpaceName};
+use taskplane_domain::quantity::Resources;
 use taskplane_domain::schedule::{LATEST, tzdb_release};
 use taskplane_domain::uid::{JobUid, ScheduleUid};
 use taskplane_proto::convert::{
@@ -41,6 +42,7 @@ impl JobService for Api {
         let parts = space.zip(id).zip(app).zip(template);
         let (((space, job), app), (template, policy)) = check.finish_with(parts).map_err(ApiError::from)?;
         let (store, clock) = (&self.platform.store, &self.platform.clock);
+        self.within_bounds(&space, &template).await?;
         let app = store.app_get(&app).await.map_err(ApiError::from)?;
         let now = store.now().await.map_err(ApiError::from)?;
         let name = JobName { space: space.0, job };
@@ -86,6 +88,7 @@ impl JobService for Api {
         let (name, etag) = (job_name("job.name", &asked.name)?, asked.etag.clone());
         required(&etag)?;
         let asked = job_asked(asked).map_err(ApiError::from)?;
+        self.within_bounds(&SpaceName(name.space.clone()), &asked.0).await?;
         let change = |view: JobView, now| {
             matches(&etag, view.job.version, &name)?;
             let (template, policy) = job_template_masked(&view.job, asked.clone(), update_mask.as_ref())?;
@@ -226,6 +229,15 @@ impl JobService for Api {
 }
 
 impl Api {
+    /// Whether a Job's own amounts lie within those of its Space. What they become for a Task is asked when there is one.
+    async fn within_bounds(&self, space: &SpaceName, template: &TaskTemplate) -> Result<(), ApiError> {
+        if template.resources == Resources::default() {
+            return Ok(());
+        }
+        let rules = self.platform.store.space_get(space).await?.settings.resources;
+        Ok(rules.check_said("job.template.resources", &template.resources)?)
+    }
+
     /// One Job, or a Space's Jobs behind the one named `after`: a page of schedules is a page of Jobs.
     async fn jobs_behind(
         &self,

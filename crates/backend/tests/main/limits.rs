@@ -19,7 +19,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Whether this machine lets the test limit anything; says so when it does not.
 fn can_limit(test: &str) -> bool {
-    let hierarchy = [CGROUPS, "/sys/fs/cgroup/memory"].into_iter().filter(|path| Path::new(path).is_dir()).next_back();
+    let hierarchy = [CGROUPS, "/sys/fs/cgroup/memory"].into_iter().rfind(|path| Path::new(path).is_dir());
     let writable = hierarchy.is_some_and(|path| access(path, AccessFlags::W_OK).is_ok());
     if !(Uid::effective().is_root() && writable) {
         eprintln!("SKIPPED {test}: it needs root and a cgroup hierarchy mounted for writing at {CGROUPS}");

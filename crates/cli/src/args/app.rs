@@ -65,6 +65,14 @@ pub struct AppArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ScaleArgs {
+    #[arg(value_name = "APP")]
+    pub app: String,
+    #[command(flatten)]
+    pub resources: ResourceArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct DeleteAppArgs {
     #[arg(value_name = "APP")]
     pub app: String,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub use app::{AppArgs, DeleteAppArgs, PushArgs, ResourceArgs};
+pub use app::{AppArgs, DeleteAppArgs, PushArgs, ResourceArgs, ScaleArgs};
 pub use job::{
     CreateJobArgs, DeleteJobArgs, DeleteJobScheduleArgs, GapArg, JobArgs, JobHistoryArgs, JobSchedulesArgs, OverlapArg,
     PauseJobArgs, PolicyArg, PreviewArgs, RunJobArgs, ScheduleJobArgs, WhenArgs,
@@ -90,6 +90,8 @@ pub enum Command {
     Apps,
     /// Show an App
     App(AppArgs),
+    /// Change how much memory, disk and CPU an App's Tasks get, or show it
+    Scale(ScaleArgs),
     /// Delete an App with its finished Tasks and their logs
     DeleteApp(DeleteAppArgs),
     /// Show which Tasks an App keeps, and which would go now

@@ -1,10 +1,10 @@
 //! Commands about Apps, but for `push`.
 
 use taskplane_proto::v1::app_service_client::AppServiceClient;
-use taskplane_proto::v1::{App, DeleteAppRequest, GetAppRequest, ListAppsRequest};
+use taskplane_proto::v1::{App, DeleteAppRequest, GetAppRequest, ListAppsRequest, PushAppSpec};
 
-use super::PAGE;
-use crate::args::{AppArgs, DeleteAppArgs};
+use super::{PAGE, push, resources};
+use crate::args::{AppArgs, DeleteAppArgs, ScaleArgs};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::render::table;
@@ -30,6 +30,22 @@ pub async fn list(context: &Context) -> Result<(), Failure> {
 pub async fn show(context: &Context, args: AppArgs) -> Result<(), Failure> {
     let app = get(context, &args.app).await?;
     context.printer.one(&app, |app| table::app(app, clock::now()))
+}
+
+/// Tasks that were accepted before keep what they have.
+pub async fn scale(context: &Context, args: ScaleArgs) -> Result<(), Failure> {
+    let before = get(context, &args.app).await?;
+    let Some(resources) = resources(args.resources) else {
+        return context.printer.one(&before, table::scale);
+    };
+    let spec = PushAppSpec {
+        parent: context.session.space()?,
+        app_id: names::last(&before.name).to_owned(),
+        resources: Some(resources),
+        ..PushAppSpec::default()
+    };
+    let after = push::send(context, spec, None).await?;
+    context.printer.one(&after, table::scale)
 }
 
 pub async fn delete(context: &Context, args: DeleteAppArgs) -> Result<(), Failure> {

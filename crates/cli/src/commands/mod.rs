@@ -37,6 +37,7 @@ pub async fn dispatch(context: &Context, command: Command) -> Result<(), Failure
         Command::Push(args) => push::push(context, *args).await,
         Command::Apps => app::list(context).await,
         Command::App(args) => app::show(context, args).await,
+        Command::Scale(args) => app::scale(context, args).await,
         Command::DeleteApp(args) => app::delete(context, args).await,
         Command::Retention(args) => retention::retention(context, args).await,
         Command::SecurityGroups => security_group::list(context).await,

@@ -138,7 +138,7 @@ async fn archive(context: &Context, path: PathBuf) -> Result<Archive, Failure> {
 
 /// The file to send, the bar to advance, and what went wrong while reading it.
 #[derive(Debug, Clone)]
-struct Upload {
+pub(super) struct Upload {
     path: PathBuf,
     bar: ProgressBar,
     failed: Arc<Mutex<Option<io::Error>>>,
@@ -146,7 +146,7 @@ struct Upload {
 
 /// An equal push changes nothing, so this may be repeated. There is no deadline: an upload takes what it takes, and a
 /// dead connection is noticed by its pings.
-async fn send(context: &Context, spec: PushAppSpec, upload: Option<Upload>) -> Result<App, Failure> {
+pub(super) async fn send(context: &Context, spec: PushAppSpec, upload: Option<Upload>) -> Result<App, Failure> {
     let session = &context.session;
     let answer = session
         .again(Tries::default(), async || {

@@ -128,6 +128,19 @@ pub fn app(app: &App, now: Timestamp) -> String {
     ])
 }
 
+/// What an App's Tasks get, where they say nothing themselves.
+pub fn scale(app: &App) -> String {
+    let Resources { memory, disk, cpu } = app.resources.clone().unwrap_or_default();
+    let or_space = |amount: String| if amount.is_empty() { "as the Space says".to_owned() } else { amount };
+    facts([
+        ("Name", names::last(&app.name).to_owned()),
+        ("Memory", or_space(memory)),
+        ("Disk", or_space(disk)),
+        ("CPU", or_space(cpu)),
+        ("Revision", app.revision.to_string()),
+    ])
+}
+
 fn last_parts(names: &[String]) -> String {
     names.iter().map(|name| names::last(name)).collect::<Vec<_>>().join(", ")
 }

@@ -88,6 +88,29 @@ fn an_uneven_schedule_gets_no_invented_time() {
 }
 
 #[test]
+fn a_tick_whose_amounts_the_space_no_longer_takes_is_entered_as_refused() {
+    let mut due = due(ConcurrencyPolicy::Always, &["0 9 * * 1-5"], "2026-01-08T09:00:00Z");
+    due.job.template.resources.memory = "64Mi".parse().ok();
+    let taken = decide(due.clone(), time("2026-01-09T09:00:00Z"));
+    assert_eq!(outcomes(taken), [("2026-01-09T09:00:00Z".into(), "STARTED", 0)]);
+    due.space.settings.resources.min.memory = "128Mi".parse().ok();
+    let refused = decide(due, time("2026-01-09T09:00:00Z"));
+    let runs = refused.clone().unwrap().numbered(1).runs;
+    assert_eq!(outcomes(refused), [("2026-01-09T09:00:00Z".into(), "REFUSED", 0)]);
+    let RunOutcome::Refused { why } = &runs[0].outcome else { panic!("not refused") };
+    assert_eq!(why, "resources.memory: must be at least 128Mi, the Space's minimum, and is 64Mi");
+}
+
+#[test]
+fn a_spaces_timeout_holds_where_nobody_else_says_one() {
+    let mut due = due(ConcurrencyPolicy::Always, &["0 9 * * 1-5"], "2026-01-08T09:00:00Z");
+    due.space.settings.default_timeout = Some(Duration::from_secs(60));
+    assert_eq!(live_task(&due).spec.timeout, Some(Duration::from_secs(60)));
+    due.job.template.timeout = Some(Duration::from_secs(5));
+    assert_eq!(live_task(&due).spec.timeout, Some(Duration::from_secs(5)));
+}
+
+#[test]
 fn a_job_recovered_on_a_sunday_runs_for_the_latest_friday() {
     let due = due(ConcurrencyPolicy::Always, &["0 9 * * 1-5"], "2026-01-02T09:00:00Z");
     let change = decide(due, time("2026-01-11T12:00:00Z"));

@@ -1,5 +1,6 @@
 //! Spaces: what a team's Apps share.
 
+mod resources;
 mod settings;
 
 use jiff::Timestamp;
@@ -9,7 +10,8 @@ use crate::name::SpaceName;
 use crate::security_group::Groups;
 use crate::uid::SpaceUid;
 
-pub use settings::{Quota, ResourceRules, Retention, SpaceSettings, log_cap};
+pub use resources::ResourceRules;
+pub use settings::{Quota, Retention, SpaceSettings, log_cap};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Space {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::env::Env;
 use crate::invalid::{Check, Invalid};
-use crate::quantity::Resources;
+use crate::space::ResourceRules;
 use crate::task::RunTask;
 
 const LOG_CAP_MIN: u64 = 4 * 1024;
@@ -131,38 +131,6 @@ impl Default for Quota {
     }
 }
 
-/// What a Task gets when neither it nor its App says, and between which bounds what they say must lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ResourceRules {
-    pub default: Resources,
-    pub min: Resources,
-    pub max: Resources,
-}
-
-impl ResourceRules {
-    /// The three parsed already; here they are held against each other.
-    pub fn check(&self) -> Result<(), Invalid> {
-        let Self { default, min, max } = self;
-        let mut check = Check::new();
-        let mut held = |resource: &str, default: Option<u64>, min: Option<u64>, max: Option<u64>| {
-            let beyond = |low: Option<u64>, high: Option<u64>| low.zip(high).is_some_and(|(low, high)| low > high);
-            if beyond(min, max) {
-                check.refuse(format!("space.min_resources.{resource}"), "must not be more than the maximum");
-            }
-            if beyond(min, default) || beyond(default, max) {
-                check.refuse(format!("space.default_resources.{resource}"), "must lie between minimum and maximum");
-            }
-        };
-        let memory = |resources: &Resources| resources.memory.map(|bytes| bytes.get());
-        let disk = |resources: &Resources| resources.disk.map(|bytes| bytes.get());
-        let cpu = |resources: &Resources| resources.cpu.map(|millis| millis.get());
-        held("memory", memory(default), memory(min), memory(max));
-        held("disk", disk(default), disk(min), disk(max));
-        held("cpu", cpu(default), cpu(min), cpu(max));
-        check.finish()
-    }
-}
-
 /// Zero means no cap.
 pub fn log_cap(bytes: i64) -> Result<Option<u64>, Invalid> {
     match u64::try_from(bytes) {
@@ -189,6 +157,7 @@ impl SpaceSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quantity::Resources;
 
     fn fields(invalid: Invalid) -> Vec<String> {
         invalid.violations.into_iter().map(|violation| violation.field).collect()

@@ -96,6 +96,8 @@ impl Task {
             let text = uid.0.simple().to_string();
             text[text.len() - 8..].to_owned()
         });
+        let resources = space.settings.resources.resolve(resources, app.spec.resources)?;
+        let timeout = timeout.or(space.settings.default_timeout);
         let groups = app.spec.security_groups.joined(&space.security_groups);
         let task = Self {
             uid,
@@ -106,14 +108,7 @@ impl Task {
             state: TaskState::Pending { not_before: None },
             attempt: 1,
             conditions: security_group::not_known_yet(&groups).into_iter().collect(),
-            spec: TaskSpec {
-                command,
-                env: env.into(),
-                resources: resources.or(app.spec.resources),
-                timeout,
-                retry,
-                labels,
-            },
+            spec: TaskSpec { command, env: env.into(), resources, timeout, retry, labels },
             app_revision: app.revision,
             space_env_revision: space.env_revision,
             job: None,

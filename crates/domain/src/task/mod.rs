@@ -92,7 +92,7 @@ pub struct TaskSpec {
     pub command: Command,
     /// What the Task brought; the rest is inherited.
     pub env: TaskEnv,
-    /// The Task's, and where it says nothing the App's.
+    /// The Task's, and where it says nothing the App's, and then the Space's.
     pub resources: Resources,
     pub timeout: Option<Duration>,
     pub retry: RetryPolicy,

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use taskplane_domain::invalid::Invalid;
+use taskplane_domain::quantity::Resources;
 use taskplane_domain::run::{Fate, Observed};
+use taskplane_domain::space::ResourceRules;
 use taskplane_domain::task::{
     Class, Condition, ConditionStatus, Reason, RetryPolicy, RunTask, StateKind, Task, TaskState,
 };
@@ -16,6 +19,7 @@ use crate::kit::{Kit, asked, cancel, run_of};
 crate::on_both_engines![
     every_state_comes_back_as_it_was_written,
     what_is_said_of_a_task_is_kept_with_it,
+    a_task_keeps_what_its_space_gave_it_and_the_next_one_gets_what_it_gives_now,
     every_change_is_one_version_and_one_event,
     of_many_changes_of_one_version_one_is_made,
     a_change_of_an_unknown_task_finds_nothing,
@@ -27,6 +31,31 @@ crate::on_both_engines![
 
 async fn stored(kit: &Kit, task: &Task) {
     assert_eq!(&kit.store.task_get_by_uid(task.uid).await.unwrap(), task);
+}
+
+async fn a_task_keeps_what_its_space_gave_it_and_the_next_one_gets_what_it_gives_now(kit: Kit) {
+    let (space, app, _) = kit.the_usual().await;
+    let mut silent = asked(&app);
+    (silent.overrides.resources, silent.timeout) = (Resources::default(), None);
+    let accept = async |asked: RunTask| {
+        let space = kit.store.space_get(&space.name).await.unwrap();
+        let birth = Task::create(TaskUid(kit.uid()), &space, &app, asked, "local".parse().unwrap(), None, kit.now());
+        let task = kit.store.task_accept(birth?, None).await.unwrap().task;
+        Ok::<_, Invalid>(kit.store.task_get_by_uid(task.uid).await.unwrap().spec)
+    };
+    let said = |memory: &str, cpu: &str| Resources { memory: memory.parse().ok(), disk: None, cpu: cpu.parse().ok() };
+    let first = accept(silent.clone()).await.unwrap();
+    assert_eq!((first.resources, first.timeout), (said("64M", "100m"), Some(Duration::from_secs(3600))));
+
+    let mut settings = space.settings.clone();
+    settings.resources = ResourceRules { min: said("128M", ""), max: said("256M", "2"), ..ResourceRules::default() };
+    settings.default_timeout = None;
+    kit.store.space_update(&space.clone().update(settings, kit.now()).unwrap()).await.unwrap();
+    let second = accept(silent.clone()).await.unwrap();
+    assert_eq!((second.resources, second.timeout), (said("256M", "2"), None), "no default, so the maximum");
+    silent.overrides.resources = said("64M", "");
+    let refused = accept(silent).await.unwrap_err().to_string();
+    assert_eq!(refused, "resources.memory: must be at least 128Mi, the Space's minimum, and is 64Mi");
 }
 
 async fn every_state_comes_back_as_it_was_written(kit: Kit) {
