@@ -137,7 +137,8 @@ async fn names_may_have_fifty_characters_and_no_more() {
     }
     for id in ["0", "01", "+1", "-1", "1.0", "1e3", "0x1", "\u{661}", "9223372036854775808", " 1"] {
         let name = format!("spaces/s/apps/a/tasks/{id}");
-        let refused = target.client.tasks.clone().get_task(pb::GetTaskRequest { name }).await.unwrap_err();
+        let refused =
+            target.client.tasks.clone().get_task(pb::GetTaskRequest { name, ..Default::default() }).await.unwrap_err();
         assert_eq!(violations(refused), ["name"], "{id}");
     }
     target.check().await;
@@ -160,7 +161,7 @@ async fn what_is_elsewhere_is_told_like_what_is_nowhere() {
                 apps.delete_app(pb::DeleteAppRequest { name: app.into(), etag: "\"1\"".into() }).await.map(|_| ()),
                 tasks.run_task(run).await.map(|_| ()),
                 tasks.list_tasks(pb::ListTasksRequest { parent: app.into(), ..Default::default() }).await.map(|_| ()),
-                tasks.get_task(pb::GetTaskRequest { name: task.clone() }).await.map(|_| ()),
+                tasks.get_task(pb::GetTaskRequest { name: task.clone(), ..Default::default() }).await.map(|_| ()),
                 tasks.cancel_task(pb::CancelTaskRequest { name: task, ..Default::default() }).await.map(|_| ()),
                 tasks.watch_tasks(pb::WatchTasksRequest { parent: app.into(), ..Default::default() }).await.map(|_| ()),
                 tasks.stream_logs(of_task).await.map(|_| ()),

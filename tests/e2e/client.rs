@@ -71,7 +71,7 @@ impl Client {
     }
 
     pub async fn get(&self, name: &str) -> pb::Task {
-        let request = pb::GetTaskRequest { name: name.into() };
+        let request = pb::GetTaskRequest { name: name.into(), ..Default::default() };
         self.tasks.clone().get_task(request).await.unwrap().into_inner()
     }
 

@@ -70,8 +70,16 @@ async fn waiting_ends_with_the_cancelled_task_and_the_task_survives_the_waiting(
     let client = terminal.server.client();
     let waiting = terminal.command(&["run-task", "a", "--wait", "-c", "sleep 600"]).spawn().unwrap();
     let first = "spaces/s/apps/a/tasks/1";
-    within(async { while client.tasks.clone().get_task(pb::GetTaskRequest { name: first.into() }).await.is_err() {} })
-        .await;
+    within(async {
+        while client
+            .tasks
+            .clone()
+            .get_task(pb::GetTaskRequest { name: first.into(), ..Default::default() })
+            .await
+            .is_err()
+        {}
+    })
+    .await;
     client.running(first).await;
     client.cancel(first).await;
     let waited = ended(waiting).await;

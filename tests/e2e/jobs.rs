@@ -232,7 +232,12 @@ async fn deleting_a_job_ends_what_it_started_and_keeps_its_ledger() {
     for pid in std::fs::read_to_string(&pids).unwrap().lines() {
         assert!(!std::path::Path::new("/proc").join(pid).exists(), "process {pid} outlived its Job");
     }
-    let gone = client.tasks.clone().get_task(pb::GetTaskRequest { name: running.name }).await.unwrap_err();
+    let gone = client
+        .tasks
+        .clone()
+        .get_task(pb::GetTaskRequest { name: running.name, ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(gone.code(), Code::NotFound);
     assert_eq!(client.get(&other.name).await.state(), TaskState::Running, "a Task of its own was ended too");
     assert_eq!(ledger(&client).await.len(), 1, "the ledger stays");

@@ -171,7 +171,12 @@ async fn an_app_goes_with_its_tasks_and_logs_but_not_while_one_is_live() {
     client.over(&live.name).await;
 
     delete(&app.etag).await.unwrap();
-    let absent = client.tasks.clone().get_task(pb::GetTaskRequest { name: done.name.clone() }).await.unwrap_err();
+    let absent = client
+        .tasks
+        .clone()
+        .get_task(pb::GetTaskRequest { name: done.name.clone(), ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(absent.code(), Code::NotFound);
     let logs = server.path("data/objects/logs");
     crate::server::within(async {

@@ -104,7 +104,7 @@ async fn the_newest_stay_and_of_the_others_nothing_is_left() {
     until(async || logs(&server, &space) == kept).await;
     until(async || working_copies(&server) == 0).await;
     told(&client, 1..=3).await;
-    let request = pb::GetTaskRequest { name: gone.clone() };
+    let request = pb::GetTaskRequest { name: gone.clone(), ..Default::default() };
     assert_eq!(client.tasks.clone().get_task(request).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(client.log(&format!("{APP}/tasks/4")).await, "to be kept\n");
     // Numbers go on.

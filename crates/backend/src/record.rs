@@ -7,6 +7,7 @@
 //! | `output` | shim | what the command wrote |
 //! | `end` | shim | how the command ended; nothing of it is left |
 //! | `work/` | all | the working copy of the App's source |
+//! | `bindings/` | backend | credentials of what the App is bound to; gone as soon as the run is over |
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -26,6 +27,7 @@ pub(crate) const GO: &str = "go";
 pub(crate) const OUTPUT: &str = "output";
 pub(crate) const END: &str = "end";
 pub(crate) const WORK: &str = "work";
+pub(crate) const BINDINGS: &str = "bindings";
 
 /// Said of a run that the executor ended because it was told to stop.
 pub(crate) const STOPPED: &str = "the executor was stopped while the command ran";

@@ -152,7 +152,7 @@ fn violation(violation: &FieldViolation) -> String {
 }
 
 /// What a field may stand in.
-const MESSAGES: [&str; 7] = ["app.", "space.", "task.", "spec.", "job.template.", "job.", "schedule."];
+const MESSAGES: [&str; 8] = ["service.", "app.", "space.", "task.", "spec.", "job.template.", "job.", "schedule."];
 
 /// The flag or argument that sets a field of a request.
 fn flag(field: &str) -> Option<String> {
@@ -195,6 +195,12 @@ fn flag(field: &str) -> Option<String> {
         "source" | "source.archive" | "chunk" => "-p/--path",
         "app_id" | "app" => "APP",
         "target" => "APP",
+        "service_id" => "SERVICE",
+        "credentials" => "-p/--credentials",
+        "secret_name" => "--secret",
+        "label" => "--label",
+        "plan" => "--plan",
+        "binding_name" => "-b/--binding-name",
         "job_id" => "JOB",
         "cron" => "CRON",
         "concurrency_policy" => "-c/--concurrency-policy",
@@ -217,7 +223,12 @@ fn flag(field: &str) -> Option<String> {
         "attempt" => "--attempt",
         "tail" => "-n/--number",
         "since" => "--since",
-        other => return keyed(other, "env", "-e/--env").or_else(|| keyed(other, "labels", "--label")),
+        other => {
+            let keyed = |map, flag| keyed(other, map, flag);
+            return keyed("env", "-e/--env")
+                .or_else(|| keyed("labels", "--label"))
+                .or_else(|| keyed("tags", "-t/--tags"));
+        }
     };
     Some(flag.to_owned())
 }

@@ -12,7 +12,7 @@ use crate::failure::{Failure, is_passing};
 use crate::render::state::is_over;
 
 pub async fn get(session: &Session, name: &str) -> Result<Task, Failure> {
-    let request = GetTaskRequest { name: name.to_owned() };
+    let request = GetTaskRequest { name: name.to_owned(), ..Default::default() };
     session.call(&request, async |channel, request| TaskServiceClient::new(channel).get_task(request).await).await
 }
 

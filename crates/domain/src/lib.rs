@@ -7,6 +7,7 @@ pub mod app;
 pub mod bind;
 pub mod env;
 pub mod event;
+pub mod frozen;
 pub mod invalid;
 pub mod job;
 pub mod json;

@@ -11,7 +11,7 @@ use taskplane_domain::service::Offers;
 use taskplane_domain::space::Space;
 use taskplane_domain::task::{RunTask, Task};
 use taskplane_domain::uid::TaskUid;
-use taskplane_proto::convert::{cancel_task_from_pb, run_task_from_pb, task_to_pb};
+use taskplane_proto::convert::{cancel_task_from_pb, frozen_to_pb, run_task_from_pb, task_to_pb};
 use taskplane_proto::filter::{TaskFilter, newest_first};
 use taskplane_proto::v1 as pb;
 use taskplane_proto::v1::task_service_server::TaskService;
@@ -48,9 +48,14 @@ impl TaskService for Api {
     }
 
     async fn get_task(&self, request: Request<pb::GetTaskRequest>) -> Result<Response<pb::Task>, Status> {
-        let name = parse_name(&request.into_inner().name)?;
+        let request = request.into_inner();
+        let name = parse_name(&request.name)?;
         let task = self.platform.store.task_get(&name).await.map_err(ApiError::from)?;
-        Ok(Response::new(self.whole(&task).await?))
+        let mut answer = self.whole(&task).await?;
+        if request.view() == pb::TaskView::Owner {
+            (answer.variables, answer.services) = self.frozen(&task).await?;
+        }
+        Ok(Response::new(answer))
     }
 
     async fn list_tasks(
@@ -181,6 +186,14 @@ impl Api {
             }
             Some(_) | None => Err(ApiError::ImagesNotRun(app.name.to_string())),
         }
+    }
+
+    /// What it froze, without the values.
+    async fn frozen(&self, task: &Task) -> Result<(Vec<pb::FrozenVariable>, Vec<pb::ServiceBinding>), ApiError> {
+        let store = &self.platform.store;
+        let app = store.app_spec(task.app_uid, task.app_revision).await?;
+        let space = store.space_env(task.space_uid, task.space_env_revision).await?;
+        Ok(frozen_to_pb(task, &space.env, &app))
     }
 
     /// A Task with all its attempts.

@@ -5,15 +5,20 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use serde_json::json;
+use taskplane_domain::env::{BINDING_ROOT, DATABASE_URL};
 use taskplane_domain::run::RunSpec;
+use taskplane_domain::service::{database_url, vcap_services};
 use taskplane_domain::uid::RunUid;
 
 use crate::process::MARK;
+use crate::record;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_LANG: &str = "en_US.UTF-8";
 /// Local runs share the machine's network, and nothing is routed to them.
 const ADDRESS: &str = "127.0.0.1";
+/// What Cloud Foundry says when nothing is said: nothing listens there.
+const PORT: &str = "8080";
 
 /// What a run inherits from the server, when the server has it.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +31,7 @@ pub(super) struct Inherited {
 /// All variables of a run, the last of a name wins: the machine's, the Space's and the App's, the Task's, the platform's.
 pub(super) fn variables(
     inherited: &Inherited,
-    work: &Path,
+    dir: &Path,
     spec: &RunSpec,
     run: &RunUid,
     mark: &str,
@@ -34,7 +39,7 @@ pub(super) fn variables(
     let mut all: BTreeMap<OsString, OsString> = BTreeMap::new();
     all.insert("PATH".into(), inherited.path.clone().unwrap_or_else(|| DEFAULT_PATH.into()));
     all.insert("LANG".into(), inherited.lang.clone().unwrap_or_else(|| DEFAULT_LANG.into()));
-    all.insert("HOME".into(), work.into());
+    all.insert("HOME".into(), dir.join(record::WORK).into());
     if let Some(tmpdir) = &inherited.tmpdir {
         all.insert("TMPDIR".into(), tmpdir.clone());
     }
@@ -42,12 +47,20 @@ pub(super) fn variables(
         all.insert(name.into(), value.reveal().into());
     }
     all.extend(platform(spec, run, mark).into_iter().map(|(name, value)| (name.into(), value.into())));
+    if !spec.services.is_empty() {
+        all.insert(BINDING_ROOT.into(), dir.join(record::BINDINGS).into());
+    }
+    if let Some(uri) = database_url(&spec.services) {
+        all.insert(DATABASE_URL.into(), uri.reveal().into());
+    }
     all
 }
 
 fn platform(spec: &RunSpec, run: &RunUid, mark: &str) -> Vec<(&'static str, String)> {
     let mut vars = vec![
         ("CF_INSTANCE_IP", ADDRESS.to_owned()),
+        ("CF_INSTANCE_PORT", PORT.to_owned()),
+        ("CF_INSTANCE_ADDR", format!("{ADDRESS}:{PORT}")),
         ("CF_INSTANCE_INTERNAL_IP", ADDRESS.to_owned()),
         ("VCAP_APP_HOST", ADDRESS.to_owned()),
         ("CF_INSTANCE_GUID", run.to_string()),
@@ -55,7 +68,7 @@ fn platform(spec: &RunSpec, run: &RunUid, mark: &str) -> Vec<(&'static str, Stri
         ("CF_TASK_ID", spec.key.task.to_string()),
         ("CF_TASK_NAME", spec.display_name.clone()),
         ("VCAP_APPLICATION", application(spec)),
-        ("VCAP_SERVICES", "{}".to_owned()),
+        ("VCAP_SERVICES", vcap_services(&spec.services).reveal().to_owned()),
         ("TASKPLANE_TASK", spec.name.to_string()),
         ("TASKPLANE_ATTEMPT", spec.key.attempt.to_string()),
         (MARK, mark.to_owned()),
@@ -85,6 +98,7 @@ fn application(spec: &RunSpec) -> String {
         "application_version": spec.app_revision.to_string(),
         "limits": limits,
         "name": spec.name.app.as_str(),
+        "process_id": spec.app_uid.to_string(),
         "process_type": "task",
         "space_id": spec.space_uid.to_string(),
         "space_name": spec.name.space.as_str(),
@@ -98,8 +112,10 @@ mod tests {
     use super::*;
     use taskplane_domain::app::{Command, Source};
     use taskplane_domain::env::Env;
+    use taskplane_domain::frozen;
     use taskplane_domain::quantity::Resources;
     use taskplane_domain::run::RunKey;
+    use taskplane_domain::service::{BoundService, ServiceSpec};
     use taskplane_domain::uid::{AppUid, SpaceUid, TaskUid};
     use uuid::Uuid;
 
@@ -126,7 +142,7 @@ mod tests {
     }
 
     fn get(spec: &RunSpec, inherited: &Inherited, name: &str) -> Option<String> {
-        let all = variables(inherited, Path::new("/run/work"), spec, &RunUid("uid".into()), "key@root");
+        let all = variables(inherited, Path::new("/run"), spec, &RunUid("uid".into()), "key@root");
         all.get(std::ffi::OsStr::new(name)).map(|value| value.to_str().unwrap().to_owned())
     }
 
@@ -166,6 +182,34 @@ mod tests {
         spec.resources = Resources::default();
         assert_eq!(get(&spec, &Inherited::default(), "MEMORY_LIMIT"), None);
         assert_eq!(get(&spec, &Inherited::default(), "DISK_LIMIT"), None);
+    }
+
+    #[test]
+    fn a_binding_gives_the_database_and_the_apps_own_variable_gives_way() {
+        let service = ServiceSpec::parse("pg".into(), "".into(), vec![], r#"{"uri":"postgres://h"}"#.into(), "".into());
+        let mut spec = spec(&[("DATABASE_URL", "app"), ("SERVICE_BINDING_ROOT", "/elsewhere")], &[]);
+        assert_eq!(get(&spec, &Inherited::default(), "DATABASE_URL").as_deref(), Some("app"));
+        assert_eq!(get(&spec, &Inherited::default(), "VCAP_SERVICES").as_deref(), Some("{}"));
+        let (binding, instance) = ("db".parse().unwrap(), "shop-db".parse().unwrap());
+        spec.services = vec![BoundService { binding, instance, spec: service.unwrap() }];
+        assert_eq!(get(&spec, &Inherited::default(), "DATABASE_URL").as_deref(), Some("postgres://h"));
+        assert_eq!(get(&spec, &Inherited::default(), "SERVICE_BINDING_ROOT").as_deref(), Some("/run/bindings"));
+        let vcap: serde_json::Value =
+            serde_json::from_str(&get(&spec, &Inherited::default(), "VCAP_SERVICES").unwrap()).unwrap();
+        assert_eq!(vcap["pg"][0]["instance_name"], "shop-db");
+        assert_eq!(vcap["pg"][0]["credentials"], json!({"uri": "postgres://h"}));
+    }
+
+    #[test]
+    fn an_owner_is_told_of_exactly_what_the_platform_sets() {
+        let spec = spec(&[], &[]);
+        let mut set: Vec<&str> =
+            platform(&spec, &RunUid("uid".into()), "mark").into_iter().map(|(name, _)| name).collect();
+        let mut told: Vec<&str> =
+            frozen::ALWAYS.into_iter().chain(frozen::WITH_MEMORY).chain([frozen::WITH_DISK]).collect();
+        set.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(set, told);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use taskplane_domain::app::{Source, SourceArchive};
 use taskplane_domain::run::RunSpec;
 use taskplane_domain::security_group::not_enforced_locally;
+use taskplane_domain::service::{BoundService, Credentials};
 use taskplane_domain::task::Reason;
 use taskplane_domain::uid::RunUid;
 use taskplane_source::{Limits, SourceError};
@@ -17,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::House;
+use super::bindings;
 use super::cgroup::{self, Group};
 use super::env;
 use super::run::Run;
@@ -33,6 +35,11 @@ pub(super) async fn make(house: &Arc<House>, spec: &RunSpec) -> Result<(Arc<Run>
             return Err(not_made(Reason::InvalidSpec, "this executor runs only uploaded source, not container images"));
         }
     };
+    let in_secret = |service: &&BoundService| matches!(service.spec.credentials, Credentials::InSecret(_));
+    if let Some(service) = spec.services.iter().find(in_secret) {
+        let why = "stand in a Secret of a cluster, which a local run cannot read: give the service its credentials";
+        return Err(not_made(Reason::InvalidSpec, format!("the credentials of service {} {why}", service.instance)));
+    }
     let source = (house.config.fetch)(archive.clone())
         .await
         .map_err(|error| not_made(Reason::SourceUnavailable, format!("the source could not be fetched: {error}")))?;
@@ -57,7 +64,12 @@ async fn make_in(
     (source, archive): (File, SourceArchive),
 ) -> Result<(Arc<Run>, Shim), BackendError> {
     let path = dir.to_owned();
-    on_disk(move || lay_out(&path, source, &archive)).await?;
+    let services = spec.services.clone();
+    on_disk(move || {
+        lay_out(&path, source, &archive)?;
+        bindings::write(&path, &services).map_err(start_failed)
+    })
+    .await?;
     let group = {
         let (house, key, resources) = (house.clone(), spec.key, spec.resources);
         on_disk(move || Ok(house.cgroups.make(key, &resources))).await?
@@ -79,7 +91,7 @@ async fn make_within(
     let mark = house.mark(spec.key);
     let launch = Launch {
         command: spec.command.as_str().into(),
-        env: env::variables(&house.inherited, &dir.join(record::WORK), spec, &run, &mark).into_iter().collect(),
+        env: env::variables(&house.inherited, dir, spec, &run, &mark).into_iter().collect(),
         timeout: spec.timeout,
         grace: house.config.grace,
         confinement: group.confinement.clone(),

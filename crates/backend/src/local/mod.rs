@@ -7,6 +7,7 @@
 //! Where this process may make cgroups each run has one of its own, which limits its memory and gives it its share of the
 //! CPU; elsewhere its Task says that this is not so. The size of its working copy is measured.
 
+mod bindings;
 mod cgroup;
 mod disk;
 mod env;

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::House;
 use super::cgroup;
+use super::make::remove_dir;
 use super::run::Run;
 use super::sweep;
 use crate::record::{self, Journal};
@@ -87,6 +88,7 @@ fn settle(house: &House, found: Vec<Found>) -> io::Result<Vec<Recovered>> {
             house.discard(&dir)?;
             continue;
         };
+        remove_dir(&dir.join(record::BINDINGS))?;
         let (key, run, fate) = (journal.key(), journal.run(), record::fate(&dir, CRASHED)?);
         house.insert(Arc::new(Run::found(key, run.clone(), dir, fate.clone())));
         recovered.push(Recovered { key, run, space: journal.space(), log_cap: journal.log_cap, fate });

@@ -9,7 +9,8 @@ use taskplane_domain::run::Fate;
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
-use super::make::Tells;
+use super::blocking;
+use super::make::{Tells, remove_dir};
 use super::run::{Phase, Run};
 use super::{House, cgroup, disk, sweep};
 use crate::{record, wire};
@@ -59,8 +60,17 @@ pub(super) async fn supervise(house: Arc<House>, run: Arc<Run>, mut shim: Shim) 
     let cgroups = std::mem::take(&mut shim.cgroups);
     cgroup::remove(cgroups).await;
     run.abandon();
+    forget_bindings(&run).await;
     run.phase.send_replace(Phase::Over(fate));
     house.changed(run.key);
+}
+
+/// Nobody needs the credentials any more, and the directory may stay a while for its output.
+async fn forget_bindings(run: &Run) {
+    let dir = run.dir.join(record::BINDINGS);
+    if let Err(error) = blocking("remove the credentials of the run", move || remove_dir(&dir)).await {
+        tracing::warn!(run = %run.key, %error, "the credentials of a run could not be removed");
+    }
 }
 
 async fn settle(house: &House, run: &Run, shim: &Shim) -> Fate {

@@ -39,6 +39,8 @@ async fn the_environment_is_what_it_is_said_to_be_and_nothing_else() {
         "CF_INSTANCE_GUID=".to_owned() + &uid,
         "CF_INSTANCE_INTERNAL_IP=127.0.0.1".to_owned(),
         "CF_INSTANCE_IP=127.0.0.1".to_owned(),
+        "CF_INSTANCE_PORT=8080".to_owned(),
+        "CF_INSTANCE_ADDR=127.0.0.1:8080".to_owned(),
         format!("CF_TASK_ID={}", spec.key.task),
         "CF_TASK_NAME=test".to_owned(),
         "HOME=".to_owned() + &work,

@@ -3,6 +3,7 @@
 mod app;
 mod job;
 mod security_group;
+mod service;
 mod space;
 mod task;
 pub mod value;
@@ -19,6 +20,10 @@ pub use job::{
     PauseJobArgs, PolicyArg, PreviewArgs, RunJobArgs, ScheduleJobArgs, WhenArgs,
 };
 pub use security_group::{BindGroupArgs, DeleteGroupArgs, RulesArgs, SecurityGroupArgs};
+pub use service::{
+    BindServiceArgs, BindingsArgs, ConfigureSpace, DeleteServiceArgs, NameArgs, ServiceArgs, ServiceSettings,
+    SetEnvArgs, UnbindServiceArgs, UnsetEnvArgs, Variable, WriteServiceArgs,
+};
 pub use space::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceResources, SpaceSettings, UpdateSpaceArgs};
 pub use task::{
     AbandonArgs, EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunArgs, RunTaskArgs, StateArg, TaskArgs,
@@ -110,6 +115,37 @@ pub enum Command {
     UnbindSecurityGroup(BindGroupArgs),
     /// Delete a security group that is not bound
     DeleteSecurityGroup(DeleteGroupArgs),
+    /// List services that Apps can be bound to
+    Services,
+    /// Show a service, and the Apps that are bound to it
+    Service(ServiceArgs),
+    /// Make a service from credentials of your own
+    CreateUserProvidedService(Box<WriteServiceArgs>),
+    /// Change a service, for the Tasks that are accepted from now on
+    UpdateUserProvidedService(Box<WriteServiceArgs>),
+    /// Delete a service that no App is bound to
+    DeleteService(DeleteServiceArgs),
+    /// Bind an App to a service
+    BindService(BindServiceArgs),
+    /// End an App's binding to a service
+    UnbindService(UnbindServiceArgs),
+    /// List which Apps are bound to which services
+    Bindings(BindingsArgs),
+    /// Show what VCAP_SERVICES of an App's Tasks looks like, without the credentials: nobody is told those
+    VcapServices(AppArgs),
+    /// List the names of the variables that an App's Tasks get; values are shown to nobody
+    Env(AppArgs),
+    /// Set a variable for an App's Tasks
+    SetEnv(SetEnvArgs),
+    /// Take a variable out of an App
+    UnsetEnv(UnsetEnvArgs),
+    /// Set a variable for all Apps of the Space
+    SetSpaceEnv(Variable),
+    /// Take a variable out of the Space
+    UnsetSpaceEnv(NameArgs),
+    /// Change or show what Apps get from their Space
+    #[command(subcommand)]
+    ConfigureSpace(ConfigureSpace),
     /// Run a Task on an App
     RunTask(Box<RunTaskArgs>),
     /// List Tasks of the Space, or of one App

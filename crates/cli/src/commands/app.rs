@@ -11,6 +11,11 @@ use crate::render::table;
 use crate::{clock, names};
 
 pub async fn list(context: &Context) -> Result<(), Failure> {
+    let apps = all(context).await?;
+    context.printer.list("apps", &apps, |apps| table::apps(apps, clock::now()))
+}
+
+pub async fn all(context: &Context) -> Result<Vec<App>, Failure> {
     let mut apps = Vec::new();
     let mut request = ListAppsRequest { parent: context.session.space()?, page_size: PAGE, page_token: String::new() };
     loop {
@@ -20,11 +25,10 @@ pub async fn list(context: &Context) -> Result<(), Failure> {
             .await?;
         apps.extend(page.apps);
         if page.next_page_token.is_empty() {
-            break;
+            return Ok(apps);
         }
         request.page_token = page.next_page_token;
     }
-    context.printer.list("apps", &apps, |apps| table::apps(apps, clock::now()))
 }
 
 pub async fn show(context: &Context, args: AppArgs) -> Result<(), Failure> {
@@ -64,7 +68,7 @@ pub async fn delete(context: &Context, args: DeleteAppArgs) -> Result<(), Failur
     context.printer.said(&format!("App {short} deleted."))
 }
 
-async fn get(context: &Context, app: &str) -> Result<App, Failure> {
+pub async fn get(context: &Context, app: &str) -> Result<App, Failure> {
     let request = GetAppRequest { name: names::app(&context.session.space()?, app) };
     context.session.call(&request, async |channel, request| AppServiceClient::new(channel).get_app(request).await).await
 }

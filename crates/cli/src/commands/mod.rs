@@ -2,6 +2,7 @@
 
 pub mod about;
 mod app;
+mod env;
 mod event;
 mod history;
 mod job;
@@ -12,6 +13,7 @@ mod retention;
 mod run;
 mod schedule;
 mod security_group;
+mod service;
 mod space;
 mod target;
 mod task;
@@ -47,6 +49,21 @@ pub async fn dispatch(context: &Context, command: Command) -> Result<(), Failure
         Command::BindSecurityGroup(args) => security_group::bind(context, args).await,
         Command::UnbindSecurityGroup(args) => security_group::unbind(context, args).await,
         Command::DeleteSecurityGroup(args) => security_group::delete(context, args).await,
+        Command::Services => service::list(context).await,
+        Command::Service(args) => service::show(context, args).await,
+        Command::CreateUserProvidedService(args) => service::create(context, *args).await,
+        Command::UpdateUserProvidedService(args) => service::update(context, *args).await,
+        Command::DeleteService(args) => service::delete(context, args).await,
+        Command::BindService(args) => service::bind(context, args).await,
+        Command::UnbindService(args) => service::unbind(context, args).await,
+        Command::Bindings(args) => service::bindings(context, args).await,
+        Command::VcapServices(args) => service::vcap_services(context, args).await,
+        Command::Env(args) => env::show(context, args).await,
+        Command::SetEnv(args) => env::set(context, args).await,
+        Command::UnsetEnv(args) => env::unset(context, args).await,
+        Command::SetSpaceEnv(variable) => env::set_space(context, variable).await,
+        Command::UnsetSpaceEnv(args) => env::unset_space(context, args).await,
+        Command::ConfigureSpace(what) => env::configure(context, what).await,
         Command::RunTask(args) => run::run_task(context, *args).await,
         Command::Tasks(args) => task::list(context, args).await,
         Command::Task(args) => task::show(context, args).await,

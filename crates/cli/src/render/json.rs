@@ -8,7 +8,7 @@ use serde_json::Value;
 use taskplane_proto::event::v1::Event;
 use taskplane_proto::v1::{
     App, ExplainTaskResponse, Job, JobRun, ListRemovableResponse, LogLine, PreviewScheduleResponse, Schedule,
-    SecurityGroup, Space, Task,
+    SecurityGroup, ServiceInstance, Space, Task,
 };
 
 use crate::failure::Failure;
@@ -39,6 +39,7 @@ resource! {
     App, "taskplane.v1.App", name;
     Task, "taskplane.v1.Task", name;
     SecurityGroup, "taskplane.v1.SecurityGroup", name;
+    ServiceInstance, "taskplane.v1.ServiceInstance", name;
     Job, "taskplane.v1.Job", name;
     Schedule, "taskplane.v1.Schedule", name;
     ExplainTaskResponse, "taskplane.v1.ExplainTaskResponse", name;
@@ -127,6 +128,7 @@ mod tests {
         encoder.value(&App::default()).unwrap();
         encoder.value(&Event::default()).unwrap();
         encoder.value(&SecurityGroup::default()).unwrap();
+        encoder.value(&ServiceInstance::default()).unwrap();
         encoder.value(&Job::default()).unwrap();
         encoder.value(&Schedule::default()).unwrap();
         encoder.value(&JobRun::default()).unwrap();

@@ -5,6 +5,7 @@ pub mod job;
 pub mod json;
 pub mod retention;
 pub mod security_group;
+pub mod service;
 pub mod state;
 pub mod table;
 

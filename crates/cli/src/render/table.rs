@@ -120,6 +120,7 @@ pub fn app(app: &App, now: Timestamp) -> String {
         ("Disk", disk),
         ("CPU", cpu),
         ("Env", app.env_names.join(", ")),
+        ("Services", app.services.iter().map(|bound| names::last(&bound.service)).collect::<Vec<_>>().join(", ")),
         ("Security groups", last_parts(&app.security_groups)),
         ("Task retention", app.task_retention_count.map(|count| count.to_string()).unwrap_or_default()),
         ("Revision", app.revision.to_string()),

@@ -35,5 +35,5 @@ pub use security_group::{BindTarget, binding_asked, rules_asked, rules_masked, s
 pub use service::{service_asked, service_masked, service_to_pb};
 pub use space::{etag, etag_matches, settings_masked};
 pub use spec::{BadSpec, SpaceRules};
-pub use task::{run_task_from_pb, task_to_pb, watched_to_pb};
+pub use task::{frozen_to_pb, run_task_from_pb, task_to_pb, watched_to_pb};
 pub use time::{duration_to_pb, micros, timestamp_from_pb, timestamp_to_pb};

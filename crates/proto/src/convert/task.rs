@@ -1,8 +1,11 @@
 //! Tasks.
 
+use crate::convert::service::binding_to_pb;
+use taskplane_domain::app::AppSpec;
 use taskplane_domain::app::Command;
 use taskplane_domain::env::{self, Env};
 use taskplane_domain::event::{Event, EventData, Subject, TaskSnapshot};
+use taskplane_domain::frozen::{self, Origin};
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::label;
 use taskplane_domain::name::AppName;
@@ -53,6 +56,21 @@ impl From<Reason> for pb::Reason {
 
 fn reason_number(reason: Option<Reason>) -> i32 {
     reason.map_or(pb::Reason::Unspecified, pb::Reason::from) as i32
+}
+
+/// What a Task froze, by name and origin, for its owner.
+pub fn frozen_to_pb(task: &Task, space: &Env, app: &AppSpec) -> (Vec<pb::FrozenVariable>, Vec<pb::ServiceBinding>) {
+    let origin = |origin| match origin {
+        Origin::Space => pb::VariableOrigin::Space,
+        Origin::App => pb::VariableOrigin::App,
+        Origin::Task => pb::VariableOrigin::Task,
+        Origin::Platform => pb::VariableOrigin::Platform,
+        Origin::Binding => pb::VariableOrigin::Binding,
+    };
+    let variables = frozen::variables(space, app, &task.spec);
+    let variables = variables.into_iter().map(|(name, from)| pb::FrozenVariable { name, origin: origin(from) as i32 });
+    let name = task.name.app_name();
+    (variables.collect(), app.services.iter().map(|binding| binding_to_pb(&name, binding)).collect())
 }
 
 /// A Task as a client sees it. `ended`: its attempts that are over, for a single Task; none in lists.
@@ -109,6 +127,8 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
             .map(|ended| ended.iter().cloned().chain(task.present_attempt()).map(|attempt| (&attempt).into()).collect())
             .unwrap_or_default(),
         command: command.as_str().to_owned(),
+        variables: Vec::new(),
+        services: Vec::new(),
         env_names: env.names().into_iter().map(str::to_owned).collect(),
         resources: Some((*resources).into()),
         timeout: timeout.map(duration_to_pb),
