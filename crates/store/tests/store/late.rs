@@ -161,6 +161,9 @@ async fn runs_that_can_be_taken_over_are_not_orphaned(kit: Kit) {
     assert!(kit.store.tasks_orphaned(10).await.unwrap().is_empty());
     kit.store.session_heartbeat(session, LEASE).await.unwrap();
     assert_eq!(kit.store.work_held(session).await.unwrap()[0].task, running);
+    kit.store.session_close(session).await.unwrap();
+    up(&kit, whole_lease()).await;
+    assert!(kit.store.tasks_orphaned(10).await.unwrap().is_empty(), "also after an orderly end");
 }
 
 async fn what_a_closed_session_left_is_orphaned_after_a_lease(kit: Kit) {
