@@ -160,13 +160,13 @@ async fn filled(url: &str, excess: u32) -> (Store, DatabaseConnection) {
     );
     let tasks = format!(
         "INSERT INTO tasks (uid, space_uid, app_uid, space, app, id, display_name, cluster, state, version, attempt, spec, \
-         app_revision, space_env_revision, created_at, fence, finished_at) \
+         app_revision, space_env_revision, created_at, fence, finished_at, exit_code) \
          WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {each}) \
          SELECT {fresh}, t.space_uid, a.uid, t.space, a.name, n, t.display_name, t.cluster, 'SUCCEEDED', 4, 1, t.spec, 1, 1, \
-         t.created_at, 1, t.created_at FROM tasks t, apps a, numbers WHERE n > 1 OR a.name <> 'a'"
+         t.created_at, 1, t.created_at, 0 FROM tasks t, apps a, numbers WHERE n > 1 OR a.name <> 'a'"
     );
     let next = format!("UPDATE apps SET next_task_id = {}", each + 1);
-    let first = "UPDATE tasks SET state = 'SUCCEEDED', finished_at = created_at";
+    let first = "UPDATE tasks SET state = 'SUCCEEDED', finished_at = created_at, exit_code = 0";
     for statement in [&*apps, &*tasks, &*next, first, "DELETE FROM events", "ANALYZE"] {
         db.execute_unprepared(statement).await.unwrap();
     }
