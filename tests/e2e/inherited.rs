@@ -20,6 +20,7 @@ echo "command $1"
 echo "app env $(digest "$OF_APP")"
 echo "space env $(digest "$OF_SPACE")"
 echo "memory $MEMORY_LIMIT"
+echo "service $(digest "$DATABASE_URL")"
 "#;
 
 /// Everything as it is before the change, or after it.
@@ -73,11 +74,12 @@ impl Version {
             digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         };
         format!(
-            "command {}\napp env {}\nspace env {}\nmemory {}\n",
+            "command {}\napp env {}\nspace env {}\nmemory {}\nservice {}\n",
             self.word,
             digest("app"),
             digest("space"),
-            self.memory
+            self.memory,
+            digest("uri")
         )
     }
 
