@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -89,6 +90,18 @@ async fn a_killed_servers_runs_end_by_themselves_and_their_fates_are_known() {
     assert_eq!(fs::read_to_string(ledger).unwrap(), "x\nx\nx\n");
 }
 
+/// Every thread of it: the order to stop has been given, and each takes it at its own time.
+async fn until_held(pid: Pid) {
+    let held = || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let mut states = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).unwrap());
+        states.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+    };
+    while !held() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn recovery_ends_what_lost_its_shim_too() {
     let dir = tempfile::tempdir().unwrap();
@@ -96,6 +109,7 @@ async fn recovery_ends_what_lost_its_shim_too() {
     let server_pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
     // First the server is held, so that it does not sweep itself.
     kill(server_pid, Signal::SIGSTOP).unwrap();
+    until_held(server_pid).await;
     for number in [INERT, RUNNING] {
         let journal = fs::read(dir.path().join("root/runs").join(key(number).to_string()).join("journal")).unwrap();
         let journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();

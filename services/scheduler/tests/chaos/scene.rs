@@ -10,7 +10,7 @@ use taskplane_domain::job::{ConcurrencyPolicy, Job, Plan, RunJob, TaskTemplate, 
 use taskplane_domain::name::{JobName, Name, SpaceName};
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::schedule::{GapRule, OverlapRule};
-use taskplane_domain::space::{Space, SpaceSettings};
+use taskplane_domain::space::{Quota, Space, SpaceSettings};
 use taskplane_domain::task::StateKind;
 use taskplane_domain::uid::{AppUid, JobUid, ScheduleUid, SpaceUid, TaskUid};
 use taskplane_store::{Store, StoreError, TaskQuery};
@@ -36,7 +36,10 @@ const CRONS: [(&str, &str); 8] = [
 /// Three Apps, and Jobs of each policy with one schedule or two, some of which give up on ticks that are late.
 pub async fn prepare(store: &Store) {
     let at = store.now().await.unwrap();
-    let settings = SpaceSettings::default();
+    let settings = SpaceSettings {
+        quota: Quota { live: 1_000_000, running: None, waiting: 1_000_000 },
+        ..SpaceSettings::default()
+    };
     let space = Space::create(SpaceUid(Uuid::from_u128(1)), space_name(), settings, at);
     store.space_create(&space).await.unwrap();
     let mut apps = Vec::new();
