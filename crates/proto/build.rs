@@ -6,7 +6,8 @@ use std::{env, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
+    "taskplane/v1/deletion.proto",
     "taskplane/v1/space.proto",
     "taskplane/v1/app.proto",
     "taskplane/v1/task.proto",

@@ -156,9 +156,10 @@ async fn what_is_elsewhere_is_told_like_what_is_nowhere() {
             let run = pb::RunTaskRequest { parent: app.into(), command: "true".into(), ..Default::default() };
             let of_task = pb::StreamLogsRequest { name: task.clone(), ..Default::default() };
             let of_app = pb::StreamLogsRequest { name: app.into(), ..Default::default() };
+            let gone = pb::DeleteAppRequest { name: app.into(), etag: "\"1\"".into(), force: true };
             let mine = [
                 apps.get_app(pb::GetAppRequest { name: app.into() }).await.map(|_| ()),
-                apps.delete_app(pb::DeleteAppRequest { name: app.into(), etag: "\"1\"".into() }).await.map(|_| ()),
+                apps.delete_app(gone).await.map(|_| ()),
                 tasks.run_task(run).await.map(|_| ()),
                 tasks.list_tasks(pb::ListTasksRequest { parent: app.into(), ..Default::default() }).await.map(|_| ()),
                 tasks.get_task(pb::GetTaskRequest { name: task.clone(), ..Default::default() }).await.map(|_| ()),
@@ -394,13 +395,11 @@ async fn an_etag_of_something_else_changes_nothing() {
         let space = Some(pb::Space { name: "spaces/s".into(), etag: etag.into(), ..Default::default() });
         let update_mask = Some(FieldMask { paths: vec!["env".into()] });
         let push = pb::PushAppSpec { etag: etag.into(), ..spec("a", image_source("x")) };
+        let gone = pb::DeleteSpaceRequest { name: "spaces/s".into(), etag: etag.into(), force: true };
         for said in [
             spaces.update_space(pb::UpdateSpaceRequest { space, update_mask }).await.map(|_| ()),
-            spaces
-                .delete_space(pb::DeleteSpaceRequest { name: "spaces/s".into(), etag: etag.into() })
-                .await
-                .map(|_| ()),
-            apps.delete_app(pb::DeleteAppRequest { name: "spaces/s/apps/a".into(), etag: etag.into() })
+            spaces.delete_space(gone).await.map(|_| ()),
+            apps.delete_app(pb::DeleteAppRequest { name: "spaces/s/apps/a".into(), etag: etag.into(), force: false })
                 .await
                 .map(|_| ()),
             tasks

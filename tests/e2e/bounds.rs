@@ -140,7 +140,7 @@ async fn a_page_may_be_asked_for_with_any_size_that_is_one() {
     client
         .spaces
         .clone()
-        .delete_space(pb::DeleteSpaceRequest { name: "spaces/t".into(), etag: String::new() })
+        .delete_space(pb::DeleteSpaceRequest { name: "spaces/t".into(), etag: String::new(), force: false })
         .await
         .unwrap();
     assert!(list(1, &token).await.unwrap().spaces.is_empty());

@@ -216,7 +216,7 @@ async fn deleting_a_job_ends_what_it_started_and_keeps_its_ledger() {
     assert_eq!(violations(delete("").await.unwrap_err()), ["etag"]);
     let app =
         client.apps.clone().get_app(pb::GetAppRequest { name: "spaces/s/apps/a".into() }).await.unwrap().into_inner();
-    let request = pb::DeleteAppRequest { name: app.name, etag: app.etag };
+    let request = pb::DeleteAppRequest { name: app.name, etag: app.etag, force: false };
     assert_eq!(reason(&client.apps.clone().delete_app(request).await.unwrap_err()), "IN_USE");
 
     assert_eq!(delete(&made.etag).await.unwrap().state(), JobState::Deleting);

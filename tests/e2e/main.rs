@@ -14,6 +14,7 @@ mod command_line_groups;
 mod command_line_jobs;
 mod command_line_tasks;
 mod crash;
+mod deletion;
 mod feed;
 mod idle;
 mod inherited;

@@ -152,7 +152,7 @@ async fn an_app_goes_with_its_tasks_and_logs_but_not_while_one_is_live() {
     let live = client.run("sleep 600").await;
     client.running(&live.name).await;
     let delete = |etag: &str| {
-        let request = pb::DeleteAppRequest { name: app.name.clone(), etag: etag.into() };
+        let request = pb::DeleteAppRequest { name: app.name.clone(), etag: etag.into(), force: false };
         let mut apps = client.apps.clone();
         async move { apps.delete_app(request).await.map(|_| ()) }
     };
@@ -163,7 +163,7 @@ async fn an_app_goes_with_its_tasks_and_logs_but_not_while_one_is_live() {
     let refused = client
         .spaces
         .clone()
-        .delete_space(pb::DeleteSpaceRequest { name: "spaces/s".into(), etag: String::new() })
+        .delete_space(pb::DeleteSpaceRequest { name: "spaces/s".into(), etag: String::new(), force: false })
         .await
         .unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "IN_USE"));
@@ -171,6 +171,14 @@ async fn an_app_goes_with_its_tasks_and_logs_but_not_while_one_is_live() {
     client.over(&live.name).await;
 
     delete(&app.etag).await.unwrap();
+    let get = pb::GetAppRequest { name: app.name.clone() };
+    within(async {
+        while let Ok(left) = client.apps.clone().get_app(get.clone()).await {
+            assert_eq!(left.into_inner().standing(), pb::Standing::Deleting);
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     let absent = client
         .tasks
         .clone()

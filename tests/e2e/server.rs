@@ -65,7 +65,12 @@ impl Server {
     }
 
     /// A new process on the same data, that dies at a failpoint whether it is ready by then or not.
-    pub async fn killed_by(mut self, options: Options) {
+    pub async fn killed_by(self, options: Options) {
+        self.crashed(options).await;
+    }
+
+    /// The same, with what it left.
+    pub async fn crashed(mut self, options: Options) -> Self {
         self.kill();
         let (mut child, _) = spawn(&self.dir, &options);
         within(async {
@@ -74,6 +79,7 @@ impl Server {
             }
         })
         .await;
+        self
     }
 
     /// As a crash, or the kernel, ends a process.

@@ -12,6 +12,7 @@ mod context;
 pub mod escape;
 pub mod failure;
 mod follow;
+mod leaving;
 pub mod manifest;
 mod names;
 mod output;

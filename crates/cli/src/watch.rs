@@ -1,6 +1,4 @@
-//! Waits for the end of a Task or of a Job, across broken connections.
-
-use std::time::Duration;
+//! Waits for the end of a Task, across broken connections.
 
 use taskplane_proto::v1::job_service_client::JobServiceClient;
 use taskplane_proto::v1::task_service_client::TaskServiceClient;
@@ -67,28 +65,4 @@ fn is_stale(status: &Status) -> bool {
 pub async fn job(session: &Session, name: &str) -> Result<Job, Failure> {
     let request = GetJobRequest { name: name.to_owned() };
     session.call(&request, async |channel, request| JobServiceClient::new(channel).get_job(request).await).await
-}
-
-/// How often to look whether a Job is gone: first and, with growing distance, at last.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-
-/// Returns when there is no such Job any more, or another one by its name.
-pub async fn until_gone(session: &Session, gone: &Job) -> Result<(), Failure> {
-    let mut patience = Patience::for_streams();
-    let (mut wait, longest) = LOOKS;
-    loop {
-        match job(session, &gone.name).await {
-            Ok(found) if found.uid != gone.uid => return Ok(()),
-            Ok(_) => patience.refresh(),
-            Err(failure) if failure.code() == Some(Code::NotFound) => return Ok(()),
-            Err(failure) if failure.code() == Some(Code::Unavailable) => {
-                if patience.next(&Status::unavailable("")).is_none() {
-                    return Err(failure);
-                }
-            }
-            Err(failure) => return Err(failure),
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(longest);
-    }
 }

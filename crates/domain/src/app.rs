@@ -10,6 +10,7 @@ use crate::name::AppName;
 use crate::quantity::Resources;
 use crate::security_group::Groups;
 use crate::service::Binding;
+use crate::standing::Standing;
 use crate::uid::{AppUid, SpaceUid};
 
 /// Longest command.
@@ -24,6 +25,7 @@ pub struct App {
     pub spec: AppSpec,
     /// How many Tasks it keeps; none: as many as its Space says.
     pub task_retention_count: Option<u32>,
+    pub standing: Standing,
     pub version: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -160,6 +162,7 @@ impl App {
             revision: 1,
             spec,
             task_retention_count: task_retention_count.flatten(),
+            standing: Standing::Active,
             version: 1,
             created_at: at,
             updated_at: at,
@@ -204,7 +207,17 @@ impl App {
         self.revised(spec, Fact::AppUpdated, at)
     }
 
-    pub fn delete(self, at: Timestamp) -> AppChange {
+    /// Nothing new is taken in any more, and what is there is to go. None: that was asked for before.
+    pub fn delete(self, at: Timestamp) -> Option<AppChange> {
+        if self.standing == Standing::Deleting {
+            return None;
+        }
+        let version = self.version + 1;
+        Some(Self { standing: Standing::Deleting, version, updated_at: at, ..self }.told(Fact::AppDeleteRequested, at))
+    }
+
+    /// Its last event: the row is about to go.
+    pub fn deleted(self, at: Timestamp) -> AppChange {
         let version = self.version + 1;
         Self { version, updated_at: at, ..self }.told(Fact::AppDeleted, at)
     }

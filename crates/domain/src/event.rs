@@ -15,10 +15,12 @@ use crate::task::{Exit, Reason, StateKind};
 pub enum Fact {
     SpaceCreated,
     SpaceUpdated,
+    SpaceDeleteRequested,
     SpaceDeleted,
     AppPushed,
     /// What it inherits or is bound to changed, without a push.
     AppUpdated,
+    AppDeleteRequested,
     AppDeleted,
     ServiceCreated,
     ServiceUpdated,
@@ -53,12 +55,14 @@ pub enum Fact {
 }
 
 impl Fact {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::SpaceCreated,
         Self::SpaceUpdated,
+        Self::SpaceDeleteRequested,
         Self::SpaceDeleted,
         Self::AppPushed,
         Self::AppUpdated,
+        Self::AppDeleteRequested,
         Self::AppDeleted,
         Self::ServiceCreated,
         Self::ServiceUpdated,
@@ -92,8 +96,8 @@ impl Fact {
 
     pub fn kind(self) -> Kind {
         match self {
-            Self::SpaceCreated | Self::SpaceUpdated | Self::SpaceDeleted => Kind::Space,
-            Self::AppPushed | Self::AppUpdated | Self::AppDeleted => Kind::App,
+            Self::SpaceCreated | Self::SpaceUpdated | Self::SpaceDeleteRequested | Self::SpaceDeleted => Kind::Space,
+            Self::AppPushed | Self::AppUpdated | Self::AppDeleteRequested | Self::AppDeleted => Kind::App,
             Self::ServiceCreated | Self::ServiceUpdated | Self::ServiceDeleted => Kind::Service,
             Self::JobCreated
             | Self::JobUpdated
@@ -138,7 +142,7 @@ impl Fact {
             Self::JobRunSkipped => "run-skipped",
             Self::JobRunMissed => "run-missed",
             Self::JobRunRefused => "run-refused",
-            Self::JobDeleteRequested => "delete-requested",
+            Self::SpaceDeleteRequested | Self::AppDeleteRequested | Self::JobDeleteRequested => "delete-requested",
             Self::AppPushed => "pushed",
             Self::TaskRequested => "requested",
             Self::TaskStarting => "starting",

@@ -22,6 +22,7 @@ pub mod security_group;
 pub mod service;
 pub mod session;
 pub mod space;
+pub mod standing;
 pub mod task;
 pub mod uid;
 

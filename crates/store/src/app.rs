@@ -5,6 +5,7 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use std::sync::Arc;
 use taskplane_domain::app::{App, AppChange, AppSpec};
 use taskplane_domain::name::{AppName, Name, SpaceName};
+use taskplane_domain::standing::Standing;
 use taskplane_domain::uid::AppUid;
 
 use crate::connect::Store;
@@ -86,6 +87,15 @@ pub(crate) fn revision_row(txn: &Txn, app: &App) -> app_revision::ActiveModel {
     }
 }
 
+/// Why what an App was asked for met no row: it is gone, on its way out, or not what it was.
+pub(crate) async fn refused(txn: &Txn, uid: AppUid, name: AppName) -> Result<Fault, Fault> {
+    Ok(Fault::Store(match app::Entity::find_by_id(uid.0).one(&txn.db).await? {
+        None => StoreError::NotFound(name.to_string()),
+        Some(row) if row.standing != Standing::Active.as_str() => StoreError::AppDeleting(name),
+        Some(_) => StoreError::Conflict(name.to_string()),
+    }))
+}
+
 /// What is no part of the spec may change without it; then its revision is there already.
 async fn keep_spec(txn: &Txn, app: &App) -> Result<(), Fault> {
     let key = (app.uid.0, i64::from(app.revision));
@@ -110,6 +120,7 @@ pub(crate) async fn advance(txn: &Txn, app: &App) -> Result<(), Fault> {
     let cells = app::ActiveModel {
         revision: Set(app.revision.into()),
         task_retention_count: Set(app.task_retention_count.map(Into::into)),
+        standing: Set(app.standing.as_str().to_owned()),
         version: Set(big(app.version)),
         updated_at: Set(app.updated_at.as_microsecond()),
         ..Default::default()

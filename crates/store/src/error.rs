@@ -2,6 +2,7 @@
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use taskplane_domain::Invalid;
+use taskplane_domain::name::{AppName, SpaceName};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -26,6 +27,12 @@ pub enum StoreError {
     /// The idempotency key belongs to another request.
     #[error("the request id was used before, for another request")]
     KeyReused,
+    /// It takes nothing in any more: it is on its way out.
+    #[error("{0} is being deleted")]
+    AppDeleting(AppName),
+    /// The same of a Space, and of what is in it.
+    #[error("{0} is being deleted")]
+    SpaceDeleting(SpaceName),
     /// What lies between there and now is not all kept any more.
     #[error("the feed no longer goes back that far")]
     Trimmed,

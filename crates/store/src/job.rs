@@ -15,9 +15,9 @@ use crate::error::{Fault, StoreError};
 use crate::job_write::{self, Births};
 use crate::quota::{self, Room, Turn};
 use crate::row::{job, schedule, task};
-use crate::sql;
 use crate::task_accept::{self, RequestKey};
 use crate::txn::Txn;
+use crate::{app, sql};
 
 const METHOD: &str = "RunJob";
 
@@ -159,11 +159,12 @@ async fn create(txn: &Txn, write: JobWrite) -> Result<Job, Fault> {
     // Keeps the App from being deleted until this transaction is over.
     let text = sql::choose(
         &txn.db,
-        "SELECT count(*) AS value FROM apps WHERE uid = $1",
-        "SELECT count(*) AS value FROM (SELECT uid FROM apps WHERE uid = $1 FOR SHARE) locked",
+        "SELECT count(*) AS value FROM apps WHERE uid = $1 AND standing = 'ACTIVE'",
+        "SELECT count(*) AS value FROM (SELECT standing FROM apps WHERE uid = $1 FOR SHARE) locked \
+             WHERE standing = 'ACTIVE'",
     );
     if sql::number(&txn.db, text, [write.job.app_uid.0.into()]).await? != Some(1) {
-        return Err(StoreError::NotFound(write.job.app.to_string()).into());
+        return Err(app::refused(txn, write.job.app_uid, write.job.app.clone()).await?);
     }
     let row = job::ActiveModel::from(job::Model::sealed(&write.job, &txn.secrets));
     let inserted = job::Entity::insert(row).exec_without_returning(&txn.db).await;
@@ -215,7 +216,7 @@ async fn commit(
 }
 
 /// Moves the row on if it is still what the change was decided on, and holds it until the transaction is over.
-async fn advance(txn: &Txn, change: &JobChange) -> Result<(), Fault> {
+pub(crate) async fn advance(txn: &Txn, change: &JobChange) -> Result<(), Fault> {
     let after = change.clone().numbered(0).job;
     let name = after.name.to_string();
     let from = change.from().ok_or_else(|| StoreError::AlreadyExists(name.clone()))?;
@@ -225,6 +226,7 @@ async fn advance(txn: &Txn, change: &JobChange) -> Result<(), Fault> {
         policy: sea_orm::Set(row.policy),
         state: sea_orm::Set(row.state),
         pause_note: sea_orm::Set(row.pause_note),
+        delete_grace: sea_orm::Set(row.delete_grace),
         version: sea_orm::Set(row.version),
         sequence: sea_orm::Set(row.sequence),
         updated_at: sea_orm::Set(row.updated_at),
@@ -241,9 +243,4 @@ async fn advance(txn: &Txn, change: &JobChange) -> Result<(), Fault> {
     }
     let there = job::Entity::find_by_id(after.uid.0).count(&txn.db).await? > 0;
     Err(if there { StoreError::Conflict(name) } else { StoreError::NotFound(name) }.into())
-}
-
-/// How many Jobs an App has.
-pub(crate) async fn count_of_app(txn: &Txn, app: Uuid) -> Result<u64, Fault> {
-    Ok(job::Entity::find().filter(job::Column::AppUid.eq(app)).count(&txn.db).await?)
 }

@@ -1,63 +1,63 @@
-//! The end of a Job: once the last of its Tasks is over, its Tasks go, and then the Job. Its ledger stays.
+//! The last moment of a Job: once its Tasks are gone, it goes. Its ledger stays.
 
-use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{QueryOrder, QuerySelect};
+use std::time::Duration;
 
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
-use crate::removed::{self, Owner};
-use crate::row::job;
+use crate::row::{job, schedule};
 use crate::txn::Txn;
-use crate::{event, sql};
+use crate::{event, job as jobs, job_write, sql};
 
 impl Store {
-    /// Clears up to `limit` Jobs that are being deleted and have nothing live. Says how many.
-    pub async fn jobs_clear(&self, limit: u32) -> Result<u32, StoreError> {
-        let (mut cleared, mut after) = (0, Uuid::nil());
-        while cleared < limit {
-            // On from the last one: those that cannot be cleared do not take the turns of the others.
-            let ready = job::Entity::find().filter(is_ready()).filter(job::Column::Uid.gt(after));
-            let ready = ready.order_by_asc(job::Column::Uid).limit(u64::from(limit - cleared));
-            let rows = self.read(ready.all(self.db())).await?;
-            let Some(last) = rows.last() else { break };
-            after = last.uid;
-            for row in rows {
-                // One transaction each: a Job may have many Tasks.
-                let uid = row.uid;
-                match self.write("jobs_clear", move |txn| Box::pin(async move { clear(txn, uid).await })).await {
-                    Ok(done) => cleared += u32::from(done),
-                    // The others need not wait for somebody to mend it.
-                    Err(StoreError::Corrupt(corrupt)) => {
-                        tracing::error!(job.uid = %uid, %corrupt, "a job cannot be cleared");
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(cleared)
+    /// Marks up to `limit` Jobs of an App that is on its way out. Says how many.
+    pub(crate) async fn app_jobs_delete(&self, app: Uuid, limit: u32) -> Result<u32, StoreError> {
+        self.write("app_jobs_delete", move |txn| Box::pin(async move { mark(txn, app, limit).await })).await
+    }
+
+    /// The Job goes if it is on its way out and has no Tasks. Says whether it went.
+    pub(crate) async fn job_remove(&self, uid: Uuid) -> Result<bool, StoreError> {
+        self.write("job_remove", move |txn| Box::pin(async move { remove(txn, uid).await })).await
     }
 }
 
-fn is_ready() -> sea_orm::Condition {
-    sea_orm::Condition::all().add(job::Column::State.eq(job::DELETING)).add(Expr::cust(
-        "NOT EXISTS (SELECT 1 FROM tasks t WHERE t.job_uid = jobs.uid \
-         AND t.state IN ('PENDING', 'STARTING', 'RUNNING', 'CANCELLING'))",
-    ))
+async fn mark(txn: &Txn, app: Uuid, limit: u32) -> Result<u32, Fault> {
+    let rows = job::Entity::find()
+        .filter(job::Column::AppUid.eq(app))
+        .filter(job::Column::State.ne(job::DELETING))
+        .order_by_asc(job::Column::Uid)
+        .limit(u64::from(limit))
+        .lock_exclusive()
+        .all(&txn.db)
+        .await?;
+    let now = txn.now().await?;
+    let mut writes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let found = schedule::Entity::find().filter(schedule::Column::JobUid.eq(row.uid)).all(&txn.db).await?;
+        let schedules = found.into_iter().map(TryInto::try_into).collect::<Result<Vec<_>, _>>()?;
+        // Its Tasks are ended with the App's others.
+        let Some(change) = row.open(&txn.secrets)?.delete(&schedules, Vec::new(), Duration::ZERO, now) else {
+            continue;
+        };
+        jobs::advance(txn, &change).await?;
+        writes.push(change.numbered(0));
+    }
+    let marked = u32::try_from(writes.len()).unwrap_or(u32::MAX);
+    job_write::all(txn, writes).await?;
+    Ok(marked)
 }
 
-/// False: somebody else is at it, or something of it is live after all.
-async fn clear(txn: &Txn, uid: Uuid) -> Result<bool, Fault> {
+async fn remove(txn: &Txn, uid: Uuid) -> Result<bool, Fault> {
     let locked = job::Entity::find_by_id(uid)
-        .filter(is_ready())
+        .filter(job::Column::State.eq(job::DELETING))
+        .filter(Expr::cust("NOT EXISTS (SELECT 1 FROM tasks t WHERE t.job_uid = jobs.uid)"))
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
         .one(&txn.db)
         .await?;
     let Some(row) = locked else { return Ok(false) };
-    let now: Timestamp = txn.now().await?;
-    removed::tasks(txn, Owner::Job(uid), now).await?;
-    let write = row.open(&txn.secrets)?.deleted(now).numbered(0);
+    let write = row.open(&txn.secrets)?.deleted(txn.now().await?).numbered(0);
     for text in ["DELETE FROM schedules WHERE job_uid = $1", "DELETE FROM jobs WHERE uid = $1"] {
         sql::execute(&txn.db, text, [uid.into()]).await?;
     }

@@ -6,9 +6,9 @@ use taskplane_domain::job::{JobChange, JobWrite, ScheduleChange};
 use taskplane_domain::task::Task;
 
 use crate::error::{Fault, StoreError};
-use crate::row::{app, job_run, schedule, task};
+use crate::row::{job_run, schedule, task};
 use crate::txn::Txn;
-use crate::{event, sql, task as tasks};
+use crate::{app, event, sql, task as tasks};
 
 /// Rows of one statement: engines bound how many values it may have.
 const ROWS: usize = 400;
@@ -29,7 +29,7 @@ impl Births {
 
 /// Takes the App's next numbers, if it has the revision that the Tasks were made from.
 pub(crate) async fn next_ids(txn: &Txn, births: &Births) -> Result<u64, Fault> {
-    const TEXT: &str = "UPDATE apps SET next_task_id = next_task_id + $3 WHERE uid = $1 AND revision = $2 \
+    const TEXT: &str = "UPDATE apps SET next_task_id = next_task_id + $3 WHERE uid = $1 AND revision = $2 AND standing = 'ACTIVE' \
          AND EXISTS (SELECT 1 FROM space_envs WHERE space_uid = $4 AND revision = $5) \
          RETURNING next_task_id - $3 AS value";
     let Some(asked) = &births.first else { return Ok(0) };
@@ -39,9 +39,7 @@ pub(crate) async fn next_ids(txn: &Txn, births: &Births) -> Result<u64, Fault> {
     if let Some(id) = sql::number(&txn.db, TEXT, values).await? {
         return Ok(id.unsigned_abs());
     }
-    let there = app::Entity::find_by_id(asked.app_uid.0).count(&txn.db).await? > 0;
-    let name = asked.name.app_name().to_string();
-    Err(if there { StoreError::Conflict(name) } else { StoreError::NotFound(name) }.into())
+    Err(app::refused(txn, asked.app_uid, asked.name.app_name()).await?)
 }
 
 /// Everything but the rows of the Jobs themselves, which are locked by now.

@@ -1,20 +1,21 @@
 //! Spaces, and the revisions of their environments.
 
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter};
 use std::sync::Arc;
 use taskplane_domain::env::Env;
 use taskplane_domain::name::{Name, SpaceName};
 use taskplane_domain::security_group::Groups;
 use taskplane_domain::space::{Space, SpaceChange};
+use taskplane_domain::standing::Standing;
 use taskplane_domain::uid::SpaceUid;
 
 use crate::binding::{self, Bound, Owner};
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
-use crate::row::{app, big, key, space, space_env};
+use crate::row::{big, space, space_env};
 use crate::txn::Txn;
-use crate::{event, security_group, sql};
+use crate::{event, sql};
 
 /// What the Tasks of a Space inherit from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,16 +61,6 @@ impl Store {
         .await
     }
 
-    /// Refused while the Space has Apps.
-    pub async fn space_delete(&self, change: &SpaceChange) -> Result<(), StoreError> {
-        let change = Arc::new(change.clone());
-        self.write("space_delete", move |txn| {
-            let change = Arc::clone(&change);
-            Box::pin(async move { delete(txn, &change).await })
-        })
-        .await
-    }
-
     /// A revision of a Space's environment, as a Task froze it.
     pub async fn space_env(&self, space: SpaceUid, revision: u32) -> Result<SpaceEnv, StoreError> {
         let key = (space.0, i64::from(revision));
@@ -95,16 +86,24 @@ fn active(space: &Space) -> space::ActiveModel {
     space::Model::from(space).into()
 }
 
-/// Keeps a Space from being deleted until this transaction is over.
+#[derive(FromQueryResult)]
+struct Stands {
+    standing: String,
+}
+
+/// Keeps a Space there until this transaction is over. It must not be on its way out; one that is marked at this very moment
+/// takes what is made here with it.
 pub(crate) async fn lock(txn: &Txn, uid: SpaceUid, name: &Name) -> Result<(), Fault> {
     let text = sql::choose(
         &txn.db,
-        "SELECT count(*) AS value FROM spaces WHERE uid = $1",
-        "SELECT count(*) AS value FROM (SELECT uid FROM spaces WHERE uid = $1 FOR KEY SHARE) locked",
+        "SELECT standing FROM spaces WHERE uid = $1",
+        "SELECT standing FROM spaces WHERE uid = $1 FOR KEY SHARE",
     );
-    match sql::number(&txn.db, text, [uid.0.into()]).await? {
-        Some(1) => Ok(()),
-        _ => Err(StoreError::NotFound(SpaceName(name.clone()).to_string()).into()),
+    let name = SpaceName(name.clone());
+    match sql::one::<Stands>(&txn.db, text, [uid.0.into()]).await? {
+        None => Err(StoreError::NotFound(name.to_string()).into()),
+        Some(Stands { standing }) if standing == Standing::Active.as_str() => Ok(()),
+        Some(_) => Err(StoreError::SpaceDeleting(name).into()),
     }
 }
 
@@ -130,6 +129,7 @@ pub(crate) async fn update(txn: &Txn, change: &SpaceChange) -> Result<(), Fault>
     let rules = space::RuleCells::from(&space.settings);
     let cells = space::ActiveModel {
         env_revision: Set(space.env_revision.into()),
+        standing: Set(space.standing.as_str().to_owned()),
         task_retention_count: Set(rules.task_retention_count),
         log_cap: Set(rules.log_cap),
         rules: Set(Some(rules.rules)),
@@ -153,40 +153,8 @@ pub(crate) async fn update(txn: &Txn, change: &SpaceChange) -> Result<(), Fault>
     event::append(txn, &change.event).await
 }
 
-async fn delete(txn: &Txn, change: &SpaceChange) -> Result<(), Fault> {
-    let space = &change.space;
-    // The row first: whoever makes an App locks it too, so none can slip in while they are counted.
-    let done = space::Entity::delete_many()
-        .filter(space::Column::Uid.eq(space.uid.0))
-        .filter(space::Column::Version.eq(big(space.version - 1)))
-        .exec(&txn.db)
-        .await?;
-    if done.rows_affected != 1 {
-        return Err(moved(txn, space).await?);
-    }
-    let apps = app::Entity::find().filter(app::Column::SpaceUid.eq(space.uid.0)).count(&txn.db).await?;
-    if apps > 0 {
-        let name = space.name.to_string();
-        let what = if apps == 1 { "1 app".to_owned() } else { format!("{apps} apps") };
-        return Err(StoreError::InUse { name, what }.into());
-    }
-    let services = crate::service::count_of_space(txn, space.uid).await?;
-    if services > 0 {
-        let name = space.name.to_string();
-        let what = if services == 1 { "1 service".to_owned() } else { format!("{services} services") };
-        return Err(StoreError::InUse { name, what }.into());
-    }
-    let envs = space_env::Entity::delete_many().filter(space_env::Column::SpaceUid.eq(space.uid.0));
-    envs.exec(&txn.db).await?;
-    security_group::delete_all_of(txn, space.uid.0).await?;
-    // Keys speak of this uid: nobody can repeat a request to it.
-    let keys = key::Entity::delete_many().filter(key::Column::SpaceUid.eq(space.uid.0));
-    keys.exec(&txn.db).await?;
-    event::append(txn, &change.event).await
-}
-
 /// Why a change to a Space met no row.
-async fn moved(txn: &Txn, space: &Space) -> Result<Fault, Fault> {
+pub(crate) async fn moved(txn: &Txn, space: &Space) -> Result<Fault, Fault> {
     let there = space::Entity::find_by_id(space.uid.0).count(&txn.db).await? > 0;
     let name = space.name.to_string();
     Ok(Fault::Store(if there { StoreError::Conflict(name) } else { StoreError::NotFound(name) }))

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use sea_orm::ActiveValue::Set;
-use sea_orm::{EntityTrait, PaginatorTrait, SqlErr};
+use sea_orm::{EntityTrait, SqlErr};
 use taskplane_domain::task::{Birth, Task, Transition};
 use taskplane_domain::uid::SpaceUid;
 
 use crate::connect::Store;
 use crate::error::{Fault, StoreError};
 use crate::quota::{self, Room, Turn};
-use crate::row::{app, key, task};
+use crate::row::{key, task};
 use crate::txn::Txn;
-use crate::{event, sql};
+use crate::{app, event, sql};
 
 const METHOD: &str = "RunTask";
 
@@ -104,16 +104,14 @@ pub(crate) async fn accepted_before(
 /// Takes the next number of the App, and holds the App's row until the transaction is over: numbers are given in order, and
 /// one that comes to nothing is given again.
 async fn next_id(txn: &Txn, asked: &Task) -> Result<u64, Fault> {
-    const TEXT: &str = "UPDATE apps SET next_task_id = next_task_id + 1 WHERE uid = $1 AND revision = $2 \
+    const TEXT: &str = "UPDATE apps SET next_task_id = next_task_id + 1 WHERE uid = $1 AND revision = $2 AND standing = 'ACTIVE' \
          AND EXISTS (SELECT 1 FROM space_envs WHERE space_uid = $3 AND revision = $4) RETURNING next_task_id - 1 AS value";
     let (app, env) = (i64::from(asked.app_revision), i64::from(asked.space_env_revision));
     let values = [asked.app_uid.0.into(), app.into(), asked.space_uid.0.into(), env.into()];
     if let Some(id) = sql::number(&txn.db, TEXT, values).await? {
         return Ok(id.unsigned_abs());
     }
-    let name = asked.name.app_name().to_string();
-    let there = app::Entity::find_by_id(asked.app_uid.0).count(&txn.db).await? > 0;
-    Err(if there { StoreError::Conflict(name) } else { StoreError::NotFound(name) }.into())
+    Err(app::refused(txn, asked.app_uid, asked.name.app_name()).await?)
 }
 
 /// Somebody may have kept the same key since it was looked up: then the next try finds it.

@@ -137,12 +137,14 @@ fn due_jobs(now: Timestamp, limit: u32) -> Selector<SelectGetableTuple<Uuid>> {
 async fn pass(txn: &Txn, only: Option<Uuid>, limit: u32, cluster: Name, decide: Decide) -> Result<Ticked, Fault> {
     let mut scene = Scene::lock(txn, only, limit, cluster).await?;
     let found = u32::try_from(scene.jobs.len()).unwrap_or(u32::MAX);
-    let (mut writes, mut unreadable, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut writes, mut aside, mut held) = (Vec::new(), Vec::new(), Vec::new());
     let mut counters: HashMap<Uuid, u64> =
         scene.apps.iter().map(|(uid, app)| (*uid, app.next_task_id.unsigned_abs())).collect();
     for row in scene.jobs_in_turn() {
         let (uid, app_uid, space_uid) = (row.uid, row.app_uid, row.space_uid);
         match scene.due(row) {
+            // On its way out with its App: the reaper is about to take its schedules away.
+            Ok(due) if !due.is_wanted() => aside.push(uid),
             Ok(due) => {
                 let schedules = due.schedules.len();
                 let change = decide(due, scene.now);
@@ -159,7 +161,7 @@ async fn pass(txn: &Txn, only: Option<Uuid>, limit: u32, cluster: Name, decide: 
             }
             Err(corrupt) => {
                 tracing::error!(job.uid = %uid, %corrupt, "a job that is due cannot be read and waits");
-                unreadable.push(uid);
+                aside.push(uid);
             }
         }
     }
@@ -170,7 +172,7 @@ async fn pass(txn: &Txn, only: Option<Uuid>, limit: u32, cluster: Name, decide: 
     scene.advance(txn, &writes, &counters).await?;
     job_write::all(txn, writes).await?;
     tick_room::hold_jobs(txn, held, scene.now).await?;
-    set_aside(txn, unreadable, scene.now).await?;
+    set_aside(txn, aside, scene.now).await?;
     Ok(ticked)
 }
 
@@ -315,7 +317,7 @@ async fn spaces(txn: &Txn, jobs: &[job::Model]) -> Result<HashMap<Uuid, Result<S
     Ok(spaces)
 }
 
-/// What cannot be read must not keep the rest from being decided.
+/// What cannot be decided must not keep the rest from it.
 async fn set_aside(txn: &Txn, jobs: Vec<Uuid>, now: Timestamp) -> Result<(), Fault> {
     if jobs.is_empty() {
         return Ok(());

@@ -3,6 +3,7 @@
 use taskplane_domain::app::{App, Push, Source};
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::name::{AppName, Name, NameError, ServiceName, SpaceName};
+use taskplane_domain::standing::Standing;
 use taskplane_domain::uid::AppUid;
 use taskplane_proto::convert::{PushAsked, SourceAsked, etag_matches};
 use taskplane_proto::v1 as pb;
@@ -12,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::Api;
 use crate::error::ApiError;
+use crate::leaving::takes_in;
 use crate::tasks::TRIES;
 use crate::tokens::{cut, page_size};
 
@@ -23,6 +25,7 @@ impl AppService for Api {
         // Before the archive travels: a push to nowhere is refused at once.
         let space = SpaceName(push.name.space.clone());
         let space = self.platform.store.space_get(&space).await.map_err(ApiError::from)?;
+        takes_in(&space, None)?;
         space.settings.resources.check_said("app.resources", &push.resources).map_err(ApiError::from)?;
         match source {
             SourceAsked::Archive { sha256 } => push.source = Some(Source::Archive(self.receive(stream, sha256).await?)),
@@ -53,7 +56,7 @@ impl AppService for Api {
     async fn get_app(&self, request: Request<pb::GetAppRequest>) -> Result<Response<pb::App>, Status> {
         let name = parse_name(&request.into_inner().name)?;
         let app = self.platform.store.app_get(&name).await.map_err(ApiError::from)?;
-        Ok(Response::new((&app).into()))
+        Ok(Response::new(self.with_app_remains(&app).await?))
     }
 
     async fn list_apps(&self, request: Request<pb::ListAppsRequest>) -> Result<Response<pb::ListAppsResponse>, Status> {
@@ -74,17 +77,18 @@ impl AppService for Api {
     }
 
     async fn delete_app(&self, request: Request<pb::DeleteAppRequest>) -> Result<Response<()>, Status> {
-        let pb::DeleteAppRequest { name, etag } = request.into_inner();
+        let pb::DeleteAppRequest { name, etag, force } = request.into_inner();
         let name = parse_name(&name)?;
+        let app = self.platform.store.app_get(&name).await.map_err(ApiError::from)?;
+        let version = app.version;
+        let Some(change) = app.delete(self.platform.clock.now()) else { return Ok(Response::new(())) };
         if etag.is_empty() {
             return Err(ApiError::from(Invalid::one("etag", "is required: read the App, and send its etag")).into());
         }
-        let app = self.platform.store.app_get(&name).await.map_err(ApiError::from)?;
-        if !etag_matches(&etag, app.version) {
+        if !etag_matches(&etag, version) {
             return Err(ApiError::EtagMismatch(name.to_string()).into());
         }
-        let now = self.platform.clock.now();
-        self.platform.store.app_delete(&app.delete(now), now).await.map_err(ApiError::from)?;
+        self.platform.store.app_delete(&change, force).await.map_err(ApiError::from)?;
         self.platform.feed.ring();
         Ok(Response::new(()))
     }
@@ -105,6 +109,9 @@ impl Api {
             };
             if !etag.is_empty() && !before.as_ref().is_some_and(|app| etag_matches(etag, app.version)) {
                 return Err(ApiError::EtagMismatch(name.to_string()));
+            }
+            if before.as_ref().is_some_and(|app| app.standing == Standing::Deleting) {
+                return Err(StoreError::AppDeleting(name).into());
             }
             let stored = match before {
                 None => {

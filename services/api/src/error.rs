@@ -33,6 +33,8 @@ pub enum ApiError {
     SecretsNotRead(String, String),
     #[error("{0}: nothing of it can be changed or run any more")]
     JobDeleting(String),
+    #[error("{0} is not over: end it first, or delete it by force")]
+    TaskLive(String),
     #[error("{0} has {1} schedules already, and may have no more")]
     TooManySchedules(String, usize),
     #[error("{0} is bound to {1} Apps already: bind it to the whole Space")]
@@ -73,6 +75,7 @@ impl From<ApiError> for Status {
             }
             ApiError::SecretsNotRead(..) => details::error(Code::FailedPrecondition, "SECRETS_NOT_READ", text),
             ApiError::JobDeleting(_) => details::error(Code::FailedPrecondition, "JOB_DELETING", text),
+            ApiError::TaskLive(_) => details::error(Code::FailedPrecondition, "TASK_LIVE", text),
             ApiError::TooManySchedules(..) => details::error(Code::FailedPrecondition, "TOO_MANY_SCHEDULES", text),
             ApiError::TooManyBindings(..) => details::error(Code::FailedPrecondition, "TOO_MANY_BINDINGS", text),
             ApiError::NotStuck(..) => details::error(Code::FailedPrecondition, "NOT_STUCK", text),
@@ -87,6 +90,8 @@ fn from_store(error: StoreError, text: String) -> Status {
         StoreError::NotFound(_) => details::error(Code::NotFound, "NOT_FOUND", text),
         StoreError::AlreadyExists(_) => details::error(Code::AlreadyExists, "ALREADY_EXISTS", text),
         StoreError::Conflict(_) => details::retry_later(Code::Aborted, "CONFLICT", text, Duration::from_millis(50)),
+        StoreError::AppDeleting(_) => details::error(Code::FailedPrecondition, "APP_DELETING", text),
+        StoreError::SpaceDeleting(_) => details::error(Code::FailedPrecondition, "SPACE_DELETING", text),
         StoreError::Trimmed => details::error(Code::OutOfRange, "RESUME_TOKEN_TOO_OLD", text),
         StoreError::InUse { .. } => details::error(Code::FailedPrecondition, "IN_USE", text),
         StoreError::LiveQuota { .. } => {

@@ -12,7 +12,11 @@ use taskplane_store::{JobView, RequestKey, StoreError};
 
 use crate::Api;
 use crate::error::ApiError;
+use crate::leaving::takes_in;
 use crate::tasks::{TRIES, cluster};
+
+/// Live Tasks that the deletion of a Job asks in its own transaction.
+const ENDED_AT_ONCE: usize = 100;
 
 impl Api {
     /// The Job after the change that `decide` wants, or as it is when it wants none.
@@ -46,7 +50,8 @@ impl Api {
         let store = &self.platform.store;
         for _ in 0..TRIES {
             let view = store.job_get(name).await?;
-            let live = store.job_scene(name, cluster()?).await?.live;
+            // The first of them here and now; the reaper asks the others, however many there are.
+            let live = store.job_scene(name, cluster()?).await?.live.into_iter().take(ENDED_AT_ONCE).collect();
             let Some(change) = view.job.clone().delete(&view.schedules, live, grace, store.now().await?) else {
                 return Ok(view);
             };
@@ -75,6 +80,7 @@ impl Api {
         let store = &self.platform.store;
         for _ in 0..TRIES {
             let scene = store.job_scene(name, cluster()?).await?;
+            takes_in(&scene.space, Some(&scene.app))?;
             if let Source::Image(_) = scene.app.spec.source {
                 self.can_be_run(&scene.app).await?;
             }

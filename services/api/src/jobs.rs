@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 use crate::Api;
 use crate::error::ApiError;
 use crate::job_changes::{app_of, find, matches, required};
+use crate::leaving::takes_in;
 use crate::tokens::{cut, page_size};
 
 const PREVIEW_DEFAULT: usize = 10;
@@ -43,6 +44,7 @@ impl JobService for Api {
         let (((space, job), app), (template, policy)) = check.finish_with(parts).map_err(ApiError::from)?;
         let (store, clock) = (&self.platform.store, &self.platform.clock);
         self.within_bounds(&space, &template).await?;
+        takes_in(&store.space_get(&space).await.map_err(ApiError::from)?, None)?;
         let app = store.app_get(&app).await.map_err(ApiError::from)?;
         let now = store.now().await.map_err(ApiError::from)?;
         let name = JobName { space: space.0, job };
@@ -60,7 +62,9 @@ impl JobService for Api {
 
     async fn get_job(&self, request: Request<pb::GetJobRequest>) -> Answer<pb::Job> {
         let name = job_name("name", &request.into_inner().name)?;
-        Ok(answer(&self.platform.store.job_get(&name).await.map_err(ApiError::from)?))
+        let view = self.platform.store.job_get(&name).await.map_err(ApiError::from)?;
+        let remains = self.job_remains(&view.job).await?;
+        Ok(answer(&view).map(|job| pb::Job { remains, ..job }))
     }
 
     async fn list_jobs(&self, request: Request<pb::ListJobsRequest>) -> Answer<pb::ListJobsResponse> {

@@ -15,6 +15,7 @@ mod events;
 mod job_changes;
 mod jobs;
 mod launch;
+mod leaving;
 mod limits;
 mod live;
 mod logs;

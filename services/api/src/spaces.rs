@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::Api;
 use crate::error::ApiError;
+use crate::leaving::takes_in;
 use crate::tokens::{cut, page_size};
 
 #[tonic::async_trait]
@@ -42,7 +43,7 @@ impl SpaceService for Api {
             running_tasks: running.cast_signed(),
             waiting_tasks: waiting.cast_signed(),
         };
-        Ok(Response::new(pb::Space { usage: Some(usage), ..(&space).into() }))
+        Ok(Response::new(pb::Space { usage: Some(usage), ..self.with_space_remains(&space).await? }))
     }
 
     async fn list_spaces(
@@ -71,6 +72,7 @@ impl SpaceService for Api {
             if !etag_matches(&etag, space.version) {
                 return Err(ApiError::EtagMismatch(name.to_string()).into());
             }
+            takes_in(&space, None)?;
             let settings = settings_masked(&space.settings, &asked, update_mask.as_ref()).map_err(ApiError::from)?;
             let Some(change) = space.clone().update(settings, self.platform.clock.now()) else {
                 return Ok(Response::new((&space).into()));
@@ -88,14 +90,20 @@ impl SpaceService for Api {
     }
 
     async fn delete_space(&self, request: Request<pb::DeleteSpaceRequest>) -> Result<Response<()>, Status> {
-        let pb::DeleteSpaceRequest { name, etag } = request.into_inner();
+        let pb::DeleteSpaceRequest { name, etag, force } = request.into_inner();
         let name = parse_name(&name)?;
         let space = self.platform.store.space_get(&name).await.map_err(ApiError::from)?;
+        let now = self.platform.clock.now();
+        let Some(mark) = space.clone().delete(now) else { return Ok(Response::new(())) };
         if !etag_matches(&etag, space.version) {
             return Err(ApiError::EtagMismatch(name.to_string()).into());
         }
-        let change = space.delete(self.platform.clock.now());
-        self.platform.store.space_delete(&change).await.map_err(ApiError::from)?;
+        let store = &self.platform.store;
+        match store.space_delete(&space.deleted(now)).await {
+            // What is in it goes first.
+            Err(StoreError::InUse { .. }) if force => store.space_update(&mark).await.map_err(ApiError::from)?,
+            gone => gone.map_err(ApiError::from)?,
+        }
         self.platform.feed.ring();
         Ok(Response::new(()))
     }

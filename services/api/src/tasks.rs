@@ -23,6 +23,7 @@ use tracing::Span;
 use crate::Api;
 use crate::driven::driven;
 use crate::error::ApiError;
+use crate::leaving::takes_in;
 use crate::names::Scope;
 use crate::tokens::{cut, page_size};
 
@@ -115,6 +116,13 @@ impl TaskService for Api {
         }))
     }
 
+    async fn delete_task(&self, request: Request<pb::DeleteTaskRequest>) -> Result<Response<()>, Status> {
+        let pb::DeleteTaskRequest { name, force } = request.into_inner();
+        self.task_delete(&parse_name(&name)?, force).await?;
+        self.platform.feed.ring();
+        Ok(Response::new(()))
+    }
+
     type WatchTasksStream = BoxStream<'static, Result<pb::WatchTasksResponse, Status>>;
 
     async fn watch_tasks(
@@ -144,6 +152,7 @@ impl Api {
         for _ in 0..TRIES {
             let space = store.space_get(&SpaceName(name.space.clone())).await?;
             let app = store.app_get(&name).await?;
+            takes_in(&space, Some(&app))?;
             let key =
                 asked.request_id.clone().map(|key| RequestKey { principal: self.principal().to_owned(), key, hash });
             let uid = self.task_uid(&space, key.as_ref());

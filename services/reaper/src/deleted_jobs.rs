@@ -1,34 +1,36 @@
-//! Jobs that are being deleted: once the last of their Tasks is over, its Tasks go, and then the Job.
+//! Jobs that are on their way out: their Tasks are ended and marked, and the Job goes after the last of them.
 
 use std::time::Duration;
 
 use taskplane_bus::{Ring, Topic};
 use taskplane_domain::event::Fact;
 use taskplane_platform::Platform;
-use taskplane_runtime::worker::{self, Pass};
+use taskplane_runtime::worker::{self, Doorbell, Pass};
 
-const BATCH: u32 = 20;
 const PERIOD: Duration = Duration::from_secs(10);
 
-pub(crate) async fn clear(platform: &Platform) {
-    let doorbell = platform.bell("deleted-jobs-bell", [Topic::tasks(), Topic::jobs()], may_free_a_job);
-    worker::run("deleted-jobs", &platform.lifecycle, &doorbell, PERIOD, || pass(platform)).await;
+pub(crate) async fn clear(platform: &Platform, purge: &Doorbell) {
+    let doorbell = platform.bell("deleted-jobs-bell", [Topic::tasks(), Topic::jobs()], moves_on);
+    worker::run("deleted-jobs", &platform.lifecycle, &doorbell, PERIOD, || pass(platform, purge)).await;
 }
 
-async fn pass(platform: &Platform) -> anyhow::Result<Pass> {
-    let cleared = platform.store.jobs_clear(BATCH).await?;
-    if cleared > 0 {
+async fn pass(platform: &Platform, purge: &Doorbell) -> anyhow::Result<Pass> {
+    let steps = platform.store.jobs_clear().await?;
+    if steps.marked {
+        purge.ring();
+    }
+    if steps.moved {
         platform.feed.ring();
     }
-    Ok(if cleared == BATCH { Pass::More } else { Pass::Idle })
+    Ok(if steps.moved { Pass::More } else { Pass::Idle })
 }
 
-fn may_free_a_job(ring: &Ring) -> bool {
+fn moves_on(ring: &Ring) -> bool {
     match ring {
         Ring::Missed => true,
         Ring::Event(event) => matches!(
             event.fact,
-            Fact::JobDeleteRequested | Fact::TaskSucceeded | Fact::TaskFailed | Fact::TaskCancelled
+            Fact::JobDeleteRequested | Fact::TaskSucceeded | Fact::TaskFailed | Fact::TaskCancelled | Fact::TaskRemoved
         ),
     }
 }

@@ -3,7 +3,10 @@
 //! One chore, one file, one worker. Each decides in the database, so any number of reapers may run at once.
 
 mod args;
+mod asked_removals;
+mod deleted_apps;
 mod deleted_jobs;
+mod deleted_spaces;
 mod hints;
 mod histories;
 mod late;
@@ -27,7 +30,12 @@ pub use args::ReaperArgs;
 
 /// Runs until the process is asked to stop.
 pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyhow::Result<()> {
-    let deletions = deleted_jobs::clear(&platform);
+    let purge_bell = purge::bell(&platform);
+    let purge = purge::purge(&platform, &purge_bell);
+    let jobs = deleted_jobs::clear(&platform, &purge_bell);
+    let apps = deleted_apps::clear(&platform, &purge_bell);
+    let spaces = deleted_spaces::clear(&platform);
+    let asked = asked_removals::mark(&platform, &purge_bell);
     let removals = removals::clear(&platform, &objects);
     let runs = old_runs::trim(&platform);
     let histories = histories::trim(&platform, args.events_kept());
@@ -36,16 +44,14 @@ pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyh
     let envs = old_envs::trim(&platform);
     let groups = old_groups::trim(&platform);
     let services = old_services::trim(&platform);
-    let purge_bell = purge::bell(&platform);
-    let purge = purge::purge(&platform, &purge_bell);
     let retention = retention::mark(&platform, &purge_bell);
     let deadlines = args.deadlines();
     let ends = late_ends::force(&platform, &deadlines);
     let starts = late_starts::give_up(&platform, &deadlines);
     let lost = lost_work::settle(&platform);
     tokio::join!(
-        deletions, removals, runs, histories, sessions, revisions, envs, groups, services, purge, retention, ends,
-        starts, lost
+        jobs, apps, spaces, asked, removals, runs, histories, sessions, revisions, envs, groups, services, purge,
+        retention, ends, starts, lost
     );
     Ok(())
 }

@@ -79,4 +79,10 @@ pub struct DeleteAppArgs {
     /// Do not ask
     #[arg(short = 'f', long)]
     pub force: bool,
+    /// With its Jobs and its live Tasks too, which are ended at once
+    #[arg(long)]
+    pub everything: bool,
+    /// Do not wait until it is gone
+    #[arg(long)]
+    pub r#async: bool,
 }

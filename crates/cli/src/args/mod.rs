@@ -26,8 +26,8 @@ pub use service::{
 };
 pub use space::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceResources, SpaceSettings, UpdateSpaceArgs};
 pub use task::{
-    AbandonArgs, EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunArgs, RunTaskArgs, StateArg, TaskArgs,
-    TaskPick, TasksArgs, TerminateArgs,
+    AbandonArgs, DeleteTaskArgs, EventsArgs, Lines, LogsArgs, RetryArgs, RetryClass, RunArgs, RunTaskArgs, StateArg,
+    TaskArgs, TaskPick, TasksArgs, TerminateArgs,
 };
 pub use value::OrNone;
 
@@ -87,7 +87,7 @@ pub enum Command {
     CreateSpace(CreateSpaceArgs),
     /// Change settings of a Space
     UpdateSpace(UpdateSpaceArgs),
-    /// Delete an empty Space
+    /// Delete a Space; with --everything also one that has Apps
     DeleteSpace(DeleteSpaceArgs),
     /// Push an App, from source or a container image, to run Tasks on
     Push(Box<PushArgs>),
@@ -97,7 +97,7 @@ pub enum Command {
     App(AppArgs),
     /// Change how much memory, disk and CPU an App's Tasks get, or show it
     Scale(ScaleArgs),
-    /// Delete an App with its finished Tasks and their logs
+    /// Delete an App with its Tasks and their logs
     DeleteApp(DeleteAppArgs),
     /// Show which Tasks an App keeps, and which would go now
     Retention(AppArgs),
@@ -158,6 +158,8 @@ pub enum Command {
     Why(TaskArgs),
     /// Give up a Task that was to end and is stuck: it fails as LOST
     AbandonTask(AbandonArgs),
+    /// Delete a Task with its log
+    DeleteTask(DeleteTaskArgs),
     /// Print the logs of an App's Tasks, and follow them
     Logs(LogsArgs),
     /// Make a Job: a Task that runs again and again, on a schedule or when asked

@@ -101,4 +101,10 @@ pub struct DeleteSpaceArgs {
     /// Do not ask
     #[arg(short = 'f', long)]
     pub force: bool,
+    /// With its Apps, their Jobs and their Tasks too; live ones are ended at once
+    #[arg(long)]
+    pub everything: bool,
+    /// Do not wait until it is gone
+    #[arg(long)]
+    pub r#async: bool,
 }

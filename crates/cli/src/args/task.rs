@@ -168,6 +168,21 @@ pub struct AbandonArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct DeleteTaskArgs {
+    #[command(flatten)]
+    pub pick: TaskPick,
+    /// Do not ask; without a terminal nobody is asked
+    #[arg(short = 'f', long)]
+    pub force: bool,
+    /// End it at once when it is live
+    #[arg(long)]
+    pub terminate: bool,
+    /// Do not wait until it is gone
+    #[arg(long)]
+    pub r#async: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct LogsArgs {
     #[arg(value_name = "APP", required_unless_present = "task")]
     pub app: Option<String>,

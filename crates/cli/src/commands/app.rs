@@ -7,6 +7,7 @@ use super::{PAGE, push, resources};
 use crate::args::{AppArgs, DeleteAppArgs, ScaleArgs};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::leaving::{Found, until_gone};
 use crate::render::table;
 use crate::{clock, names};
 
@@ -53,19 +54,39 @@ pub async fn scale(context: &Context, args: ScaleArgs) -> Result<(), Failure> {
 }
 
 pub async fn delete(context: &Context, args: DeleteAppArgs) -> Result<(), Failure> {
-    let question = format!("Really delete App {} with all its Tasks and their logs?", args.app);
-    if !args.force && !context.screen().confirm(&question)? {
+    let DeleteAppArgs { app, force, everything, r#async } = args;
+    let with = if everything { "its Jobs, all its Tasks, live ones too," } else { "all its Tasks" };
+    if !force && !context.screen().confirm(&format!("Really delete App {app} with {with} and their logs?"))? {
         context.screen().note("nothing was deleted");
         return Ok(());
     }
-    let App { name, etag, .. } = get(context, &args.app).await?;
+    let App { name, etag, uid, .. } = get(context, &app).await?;
     let short = names::last(&name).to_owned();
-    let request = DeleteAppRequest { name, etag };
-    context
+    let request = DeleteAppRequest { name, etag, force: everything };
+    let asked = context
         .session
         .delete(&request, async |channel, request| AppServiceClient::new(channel).delete_app(request).await)
-        .await?;
+        .await;
+    in_use(asked, everything)?;
+    if r#async {
+        return context.printer.said(&format!("App {short} is submitted for deletion."));
+    }
+    let look = async || {
+        let App { uid, remains, .. } = get(context, &app).await?;
+        Ok(Found { uid, remains })
+    };
+    until_gone(context, &short, &uid, look).await?;
     context.printer.said(&format!("App {short} deleted."))
+}
+
+/// What still holds something can go with it.
+pub fn in_use(asked: Result<(), Failure>, everything: bool) -> Result<(), Failure> {
+    match asked {
+        Err(failure) if !everything && failure.code() == Some(tonic::Code::FailedPrecondition) => {
+            Err(Failure::wrong_with(failure.to_string(), "add --everything to end and delete all of it".to_owned()))
+        }
+        asked => asked,
+    }
 }
 
 pub async fn get(context: &Context, app: &str) -> Result<App, Failure> {

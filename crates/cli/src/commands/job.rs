@@ -13,7 +13,7 @@ use crate::connect::Tries;
 use crate::context::Context;
 use crate::escape;
 use crate::failure::Failure;
-use crate::progress::Progress;
+use crate::leaving::{Found, until_gone};
 use crate::render::job as table;
 use crate::{clock, names, watch};
 
@@ -178,10 +178,11 @@ pub async fn delete(context: &Context, args: DeleteJobArgs) -> Result<(), Failur
     if r#async {
         return data(context, &asked);
     }
-    {
-        let _progress = Progress::spinner(context.screen(), format!("deleting {short}"));
-        watch::until_gone(&context.session, &job).await?;
-    }
+    let look = async || {
+        let Job { uid, remains, .. } = watch::job(&context.session, &job.name).await?;
+        Ok(Found { uid, remains })
+    };
+    until_gone(context, &short, &job.uid, look).await?;
     context.printer.said(&format!("Job {short} deleted."))
 }
 

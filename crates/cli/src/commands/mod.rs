@@ -70,6 +70,7 @@ pub async fn dispatch(context: &Context, command: Command) -> Result<(), Failure
         Command::TerminateTask(args) => task::terminate(context, args).await,
         Command::Why(args) => why::why(context, args).await,
         Command::AbandonTask(args) => why::abandon(context, args).await,
+        Command::DeleteTask(args) => task::delete(context, args).await,
         Command::Logs(args) => logs::logs(context, args).await,
         Command::CreateJob(args) => job::create(context, *args).await,
         Command::RunJob(args) => run::run_job(context, *args).await,

@@ -10,12 +10,14 @@ use taskplane_proto::v1::{
     UpdateSpaceRequest,
 };
 
+use super::app::in_use;
 use super::{PAGE, map};
 use crate::args::{
     CreateSpaceArgs, DeleteSpaceArgs, OrNone, SpaceArgs, SpaceResources, SpaceSettings, UpdateSpaceArgs,
 };
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::leaving::{Found, until_gone};
 use crate::render::table;
 use crate::{clock, names};
 
@@ -72,17 +74,28 @@ pub async fn update(context: &Context, args: UpdateSpaceArgs) -> Result<(), Fail
 }
 
 pub async fn delete(context: &Context, args: DeleteSpaceArgs) -> Result<(), Failure> {
-    if !args.force && !context.screen().confirm(&format!("Really delete Space {}?", args.name))? {
+    let DeleteSpaceArgs { name: called, force, everything, r#async } = args;
+    let with = if everything { " with all its Apps, Jobs and Tasks, live ones too, and their logs" } else { "" };
+    if !force && !context.screen().confirm(&format!("Really delete Space {called}{with}?"))? {
         context.screen().note("nothing was deleted");
         return Ok(());
     }
-    let Space { name, etag, .. } = get(context, &args.name).await?;
+    let Space { name, etag, uid, .. } = get(context, &called).await?;
     let short = names::last(&name).to_owned();
-    let request = DeleteSpaceRequest { name, etag };
-    context
+    let request = DeleteSpaceRequest { name, etag, force: everything };
+    let asked = context
         .session
         .delete(&request, async |channel, request| SpaceServiceClient::new(channel).delete_space(request).await)
-        .await?;
+        .await;
+    in_use(asked, everything)?;
+    if r#async {
+        return context.printer.said(&format!("Space {short} is submitted for deletion."));
+    }
+    let look = async || {
+        let Space { uid, remains, .. } = get(context, &called).await?;
+        Ok(Found { uid, remains })
+    };
+    until_gone(context, &short, &uid, look).await?;
     context.printer.said(&format!("Space {short} deleted."))
 }
 

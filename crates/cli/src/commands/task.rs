@@ -1,13 +1,14 @@
-//! `tasks`, `task` and `terminate-task`.
+//! `tasks`, `task`, `delete-task` and `terminate-task`.
 
 use taskplane_proto::v1::task_service_client::TaskServiceClient;
-use taskplane_proto::v1::{CancelTaskRequest, ListTasksRequest, Task, TaskState};
+use taskplane_proto::v1::{CancelTaskRequest, DeleteTaskRequest, ListTasksRequest, Task, TaskState};
 
 use super::{PAGE, duration};
-use crate::args::{StateArg, TaskArgs, TasksArgs, TerminateArgs};
+use crate::args::{DeleteTaskArgs, StateArg, TaskArgs, TasksArgs, TerminateArgs};
 use crate::connect::Tries;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::leaving::{Found, until_gone};
 use crate::progress::Progress;
 use crate::render::{state, table};
 use crate::{clock, names, watch};
@@ -62,6 +63,39 @@ pub async fn show(context: &Context, args: TaskArgs) -> Result<(), Failure> {
     let name = names::task(&args.pick, || context.session.space())?;
     let task = watch::get(&context.session, &name).await?;
     print(context, &task)
+}
+
+pub async fn delete(context: &Context, args: DeleteTaskArgs) -> Result<(), Failure> {
+    let DeleteTaskArgs { pick, force, terminate, r#async } = args;
+    let name = names::task(&pick, || context.session.space())?;
+    let Task { name, uid, .. } = watch::get(&context.session, &name).await?;
+    let short = names::short_task(&name);
+    let question = format!("Really delete Task {short} with its log?");
+    if !force && context.screen().can_ask() && !context.screen().confirm(&question)? {
+        context.screen().note("nothing was deleted");
+        return Ok(());
+    }
+    let request = DeleteTaskRequest { name: name.clone(), force: terminate };
+    let asked = context
+        .session
+        .delete(&request, async |channel, request| TaskServiceClient::new(channel).delete_task(request).await)
+        .await;
+    match asked {
+        Err(failure) if !terminate && failure.code() == Some(tonic::Code::FailedPrecondition) => {
+            let fix = "add --terminate to end it at once".to_owned();
+            return Err(Failure::wrong_with(format!("Task {short} is not over"), fix));
+        }
+        asked => asked?,
+    }
+    if r#async {
+        return context.printer.said(&format!("Task {short} is submitted for deletion."));
+    }
+    let look = async || {
+        let Task { uid, .. } = watch::get(&context.session, &name).await?;
+        Ok(Found { uid, remains: None })
+    };
+    until_gone(context, &short, &uid, look).await?;
+    context.printer.said(&format!("Task {short} deleted."))
 }
 
 pub async fn terminate(context: &Context, args: TerminateArgs) -> Result<(), Failure> {

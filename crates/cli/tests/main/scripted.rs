@@ -10,9 +10,9 @@ use futures::stream::{self, StreamExt as _};
 use taskplane_proto::v1::job_service_server::JobServiceServer;
 use taskplane_proto::v1::task_service_server::{TaskService, TaskServiceServer};
 use taskplane_proto::v1::{
-    AbandonTaskRequest, CancelTaskRequest, ExplainTaskRequest, ExplainTaskResponse, GetTaskRequest, ListTasksRequest,
-    ListTasksResponse, LogLine, LogStream, RunTaskRequest, StreamLogsRequest, StreamLogsResponse, Task, TaskState,
-    WatchTasksRequest, WatchTasksResponse,
+    AbandonTaskRequest, CancelTaskRequest, DeleteTaskRequest, ExplainTaskRequest, ExplainTaskResponse, GetTaskRequest,
+    ListTasksRequest, ListTasksResponse, LogLine, LogStream, RunTaskRequest, StreamLogsRequest, StreamLogsResponse,
+    Task, TaskState, WatchTasksRequest, WatchTasksResponse,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -148,6 +148,10 @@ impl TaskService for Service {
 
     async fn explain_task(&self, _: Request<ExplainTaskRequest>) -> Result<Response<ExplainTaskResponse>, Status> {
         Ok(Response::new(ExplainTaskResponse::default()))
+    }
+
+    async fn delete_task(&self, _: Request<DeleteTaskRequest>) -> Result<Response<()>, Status> {
+        Err(Status::unimplemented("no command asks for it"))
     }
 
     /// One change, the cancellation, which GetTask shows from then on.

@@ -266,7 +266,8 @@ impl Job {
         Ok(self.with_schedule(Fact::JobScheduleDeleted, ScheduleChange::Delete(schedule), at))
     }
 
-    /// No tick fires any more, and its live Tasks are asked to end, within `grace`. None: that was asked for before.
+    /// No tick fires any more, and its live Tasks are to end, within `grace`; those of `live` are asked at once. None: that was
+    /// asked for before.
     pub fn delete(
         self,
         schedules: &[Schedule],
@@ -274,11 +275,11 @@ impl Job {
         grace: std::time::Duration,
         at: Timestamp,
     ) -> Option<JobChange> {
-        if self.state == JobState::Deleting {
+        if self.alive().is_err() {
             return None;
         }
         let mut change = self.changed(at);
-        change.job.state = JobState::Deleting;
+        change.job.state = JobState::Deleting { grace };
         change.tells(Fact::JobDeleteRequested);
         change.schedules = schedules.iter().map(|schedule| ScheduleChange::Delete(schedule.uid)).collect();
         change.cancels(live.into_iter().filter_map(|task| task.cancel_within(Some(grace), at)));
@@ -293,7 +294,7 @@ impl Job {
     }
 
     pub(super) fn alive(&self) -> Result<(), Deleting> {
-        if self.state == JobState::Deleting { Err(Deleting(self.name.clone())) } else { Ok(()) }
+        if matches!(self.state, JobState::Deleting { .. }) { Err(Deleting(self.name.clone())) } else { Ok(()) }
     }
 
     fn changed(self, at: Timestamp) -> JobChange {

@@ -46,8 +46,10 @@ pub enum JobState {
     Paused {
         note: String,
     },
-    /// For good: its Tasks are being ended and cleared away.
-    Deleting,
+    /// For good: its Tasks are being ended, each within this grace, and cleared away.
+    Deleting {
+        grace: std::time::Duration,
+    },
 }
 
 /// What a tick does that finds Tasks of its Job still live.

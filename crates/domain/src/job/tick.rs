@@ -8,6 +8,7 @@ use super::{ConcurrencyPolicy, Job, JobChange, JobRun, RunJob, RunOutcome, Sched
 use crate::app::App;
 use crate::name::Name;
 use crate::space::Space;
+use crate::standing::Standing;
 use crate::task::{Birth, JobRef, Task};
 use crate::uid::TaskUid;
 
@@ -24,6 +25,13 @@ pub struct DueJob {
     pub live: Vec<Task>,
     /// How many Tasks may come to wait in the Space besides those that do.
     pub room: usize,
+}
+
+impl DueJob {
+    /// Neither its App nor its Space is on its way out.
+    pub fn is_wanted(&self) -> bool {
+        self.app.standing == Standing::Active && self.space.standing == Standing::Active
+    }
 }
 
 /// A schedule that owes a tick.

@@ -241,7 +241,7 @@ fn a_tick_that_can_make_no_task_says_why_and_is_consumed() {
 #[test]
 fn a_paused_or_deleted_job_fires_nothing() {
     let due = due(ConcurrencyPolicy::Always, &["* * * * *"], "2026-01-01T00:00:00Z");
-    for state in [JobState::paused(String::new()).unwrap(), JobState::Deleting] {
+    for state in [JobState::paused(String::new()).unwrap(), JobState::Deleting { grace: Duration::ZERO }] {
         let mut due = due.clone();
         due.job.state = state;
         assert!(outcomes(decide(due, time("2026-01-02T00:00:00Z"))).is_empty());

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::event::{Event, EventData, Fact, Subject};
 use crate::name::SpaceName;
 use crate::security_group::Groups;
+use crate::standing::Standing;
 use crate::uid::SpaceUid;
 
 pub use resources::ResourceRules;
@@ -22,6 +23,7 @@ pub struct Space {
     pub security_groups: Groups,
     /// Grows with each change of the environment or the groups; a Task freezes the one it was accepted on.
     pub env_revision: u32,
+    pub standing: Standing,
     pub version: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -36,9 +38,18 @@ pub struct SpaceChange {
 
 impl Space {
     pub fn create(uid: SpaceUid, name: SpaceName, settings: SpaceSettings, at: Timestamp) -> SpaceChange {
-        let security_groups = Groups::default();
-        Self { uid, name, settings, security_groups, env_revision: 1, version: 1, created_at: at, updated_at: at }
-            .told(Fact::SpaceCreated, at)
+        Self {
+            uid,
+            name,
+            settings,
+            security_groups: Groups::default(),
+            env_revision: 1,
+            standing: Standing::Active,
+            version: 1,
+            created_at: at,
+            updated_at: at,
+        }
+        .told(Fact::SpaceCreated, at)
     }
 
     /// The change to `settings`, or none when they are what they are.
@@ -60,7 +71,19 @@ impl Space {
         Some(Self { security_groups, env_revision, version, updated_at: at, ..self }.told(Fact::SpaceUpdated, at))
     }
 
-    pub fn delete(self, at: Timestamp) -> SpaceChange {
+    /// Nothing new is taken in any more, and what is there is to go. None: that was asked for before.
+    pub fn delete(self, at: Timestamp) -> Option<SpaceChange> {
+        if self.standing == Standing::Deleting {
+            return None;
+        }
+        let version = self.version + 1;
+        Some(
+            Self { standing: Standing::Deleting, version, updated_at: at, ..self }.told(Fact::SpaceDeleteRequested, at),
+        )
+    }
+
+    /// Its last event: the row is about to go.
+    pub fn deleted(self, at: Timestamp) -> SpaceChange {
         let version = self.version + 1;
         Self { version, updated_at: at, ..self }.told(Fact::SpaceDeleted, at)
     }

@@ -9,7 +9,7 @@ use taskplane_domain::retention::Retention;
 
 use crate::convert::security_group::group_names;
 use crate::convert::service::binding_to_pb;
-use crate::convert::space::etag;
+use crate::convert::space::{etag, standing_to_pb};
 use crate::convert::time::timestamp_to_pb;
 use crate::v1 as pb;
 
@@ -59,8 +59,18 @@ pub(super) fn resources_from_pb(prefix: &str, resources: Option<pb::Resources>) 
 
 impl From<&App> for pb::App {
     fn from(app: &App) -> Self {
-        let App { uid, space_uid: _, name, revision, spec, task_retention_count, version, created_at, updated_at } =
-            app;
+        let App {
+            uid,
+            space_uid: _,
+            name,
+            revision,
+            spec,
+            task_retention_count,
+            standing,
+            version,
+            created_at,
+            updated_at,
+        } = app;
         let AppSpec { source, command, env, resources, services, security_groups } = spec;
         Self {
             name: name.to_string(),
@@ -78,6 +88,8 @@ impl From<&App> for pb::App {
             security_groups: group_names(&name.space, security_groups),
             services: services.iter().map(|binding| binding_to_pb(name, binding)).collect(),
             task_retention_count: task_retention_count.map(u32::cast_signed),
+            standing: standing_to_pb(*standing) as i32,
+            remains: None,
         }
     }
 }

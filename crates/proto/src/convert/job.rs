@@ -43,7 +43,7 @@ pub fn job_to_pb(job: &Job, schedules: &[Schedule], live: u32) -> pb::Job {
     let (state, note) = match state {
         JobState::Active => (pb::JobState::Active, ""),
         JobState::Paused { note } => (pb::JobState::Paused, note.as_str()),
-        JobState::Deleting => (pb::JobState::Deleting, ""),
+        JobState::Deleting { .. } => (pb::JobState::Deleting, ""),
     };
     pb::Job {
         name: name.to_string(),
@@ -64,6 +64,7 @@ pub fn job_to_pb(job: &Job, schedules: &[Schedule], live: u32) -> pb::Job {
         create_time: Some(timestamp_to_pb(*created_at)),
         update_time: Some(timestamp_to_pb(*updated_at)),
         etag: etag(*version),
+        remains: None,
     }
 }
 

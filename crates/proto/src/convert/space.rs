@@ -4,6 +4,7 @@ use taskplane_domain::env::{self, Env};
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings, log_cap};
+use taskplane_domain::standing::Standing;
 
 use crate::convert::app::resources_from_pb;
 use crate::convert::security_group::group_names;
@@ -20,9 +21,17 @@ pub fn etag_matches(asked: &str, version: u64) -> bool {
     asked.is_empty() || asked == etag(version)
 }
 
+pub(crate) fn standing_to_pb(standing: Standing) -> pb::Standing {
+    match standing {
+        Standing::Active => pb::Standing::Active,
+        Standing::Deleting => pb::Standing::Deleting,
+    }
+}
+
 impl From<&Space> for pb::Space {
     fn from(space: &Space) -> Self {
-        let Space { uid, name, settings, security_groups, env_revision: _, version, created_at, updated_at } = space;
+        let Space { uid, name, settings, security_groups, env_revision: _, standing, version, created_at, updated_at } =
+            space;
         let SpaceSettings { env, retention, log_cap, delete_terminated_logs, quota, resources, default_timeout } =
             settings;
         let Retention { count, minimum_finished, age, failed } = retention;
@@ -54,6 +63,8 @@ impl From<&Space> for pb::Space {
             default_task_timeout: default_timeout.map(duration_to_pb),
             security_groups: group_names(&name.0, security_groups),
             usage: None,
+            standing: standing_to_pb(*standing) as i32,
+            remains: None,
         }
     }
 }
@@ -84,6 +95,8 @@ impl TryFrom<pb::Space> for SpaceSettings {
             default_task_timeout,
             security_groups: _,
             usage: _,
+            standing: _,
+            remains: _,
         } = space;
         let pb::SpaceQuota { live_tasks, running_tasks, waiting_tasks } = quota.unwrap_or_default();
         let mut check = Check::new();

@@ -7,6 +7,7 @@ use sea_orm::FromQueryResult;
 use sea_orm::entity::prelude::*;
 use taskplane_domain::app::App;
 use taskplane_domain::name::AppName;
+use taskplane_domain::standing::Standing;
 use taskplane_domain::uid::{AppUid, SpaceUid};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -21,6 +22,7 @@ pub(crate) struct Model {
     pub next_task_id: i64,
     /// Null: what the Space says.
     pub task_retention_count: Option<i64>,
+    pub standing: String,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -42,8 +44,18 @@ pub(crate) struct WithSpec {
 /// A new App; its first Task is number 1.
 impl From<&App> for Model {
     fn from(app: &App) -> Self {
-        let App { uid, space_uid, name, revision, spec: _, task_retention_count, version, created_at, updated_at } =
-            app;
+        let App {
+            uid,
+            space_uid,
+            name,
+            revision,
+            spec: _,
+            task_retention_count,
+            standing,
+            version,
+            created_at,
+            updated_at,
+        } = app;
         Self {
             uid: uid.0,
             space_uid: space_uid.0,
@@ -52,6 +64,7 @@ impl From<&App> for Model {
             revision: (*revision).into(),
             next_task_id: 1,
             task_retention_count: task_retention_count.map(Into::into),
+            standing: standing.as_str().to_owned(),
             version: big(*version),
             created_at: created_at.as_microsecond(),
             updated_at: updated_at.as_microsecond(),
@@ -72,6 +85,7 @@ impl WithSpec {
             revision,
             next_task_id: _,
             task_retention_count,
+            standing,
             version,
             created_at,
             updated_at,
@@ -85,6 +99,7 @@ impl WithSpec {
             task_retention_count: task_retention_count
                 .map(|count| row.count("task_retention_count", count))
                 .transpose()?,
+            standing: row.needed("standing", Standing::parse(&standing))?,
             version: row.count("version", version)?,
             created_at: row.time("created_at", created_at)?,
             updated_at: row.time("updated_at", updated_at)?,

@@ -25,6 +25,8 @@ pub(crate) struct Model {
     pub policy: String,
     pub state: String,
     pub pause_note: Option<String>,
+    /// Microseconds.
+    pub delete_grace: Option<i64>,
     pub version: i64,
     pub sequence: i64,
     pub created_at: i64,
@@ -54,10 +56,12 @@ impl Model {
             created_at,
             updated_at,
         } = job;
-        let (state, pause_note) = match state {
-            JobState::Active => ("ACTIVE", None),
-            JobState::Paused { note } => ("PAUSED", Some(note.clone())),
-            JobState::Deleting => (DELETING, None),
+        let (state, pause_note, delete_grace) = match state {
+            JobState::Active => ("ACTIVE", None, None),
+            JobState::Paused { note } => ("PAUSED", Some(note.clone()), None),
+            JobState::Deleting { grace } => {
+                (DELETING, None, Some(i64::try_from(grace.as_micros()).unwrap_or(i64::MAX)))
+            }
         };
         Self {
             uid: uid.0,
@@ -74,6 +78,7 @@ impl Model {
             policy: policy.as_str().to_owned(),
             state: state.to_owned(),
             pause_note,
+            delete_grace,
             version: big(*version),
             sequence: big(*sequence),
             created_at: created_at.as_microsecond(),
@@ -94,15 +99,19 @@ impl Model {
             policy,
             state,
             pause_note,
+            delete_grace,
             version,
             sequence,
             created_at,
             updated_at,
         } = self;
-        let state = match (state.as_str(), pause_note) {
-            ("ACTIVE", None) => JobState::Active,
-            ("PAUSED", Some(note)) => JobState::Paused { note },
-            (DELETING, None) => JobState::Deleting,
+        let state = match (state.as_str(), pause_note, delete_grace) {
+            ("ACTIVE", None, None) => JobState::Active,
+            ("PAUSED", Some(note), None) => JobState::Paused { note },
+            (DELETING, None, grace) => {
+                let grace = row.count("delete_grace", grace.unwrap_or_default())?;
+                JobState::Deleting { grace: std::time::Duration::from_micros(grace) }
+            }
             _ => return Err(row.corrupt("state")),
         };
         let space = row.parsed::<taskplane_domain::Name>("space", &space)?;

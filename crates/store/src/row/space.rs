@@ -6,6 +6,7 @@ use sea_orm::entity::prelude::*;
 use taskplane_domain::env::Env;
 use taskplane_domain::name::SpaceName;
 use taskplane_domain::space::{Quota, Retention, Space, SpaceSettings};
+use taskplane_domain::standing::Standing;
 use taskplane_domain::uid::SpaceUid;
 use taskplane_proto::convert::SpaceRules;
 use taskplane_proto::internal::v1 as pb;
@@ -28,6 +29,7 @@ pub(crate) struct Model {
     pub live_quota: Option<i64>,
     pub running_quota: Option<i64>,
     pub waiting_quota: Option<i64>,
+    pub standing: String,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -49,7 +51,8 @@ pub(crate) struct WithEnv {
 
 impl From<&Space> for Model {
     fn from(space: &Space) -> Self {
-        let Space { uid, name, settings, security_groups: _, env_revision, version, created_at, updated_at } = space;
+        let Space { uid, name, settings, security_groups: _, env_revision, standing, version, created_at, updated_at } =
+            space;
         let cells = RuleCells::from(settings);
         Self {
             uid: uid.0,
@@ -61,6 +64,7 @@ impl From<&Space> for Model {
             live_quota: cells.live_quota,
             running_quota: cells.running_quota,
             waiting_quota: cells.waiting_quota,
+            standing: standing.as_str().to_owned(),
             version: big(*version),
             created_at: created_at.as_microsecond(),
             updated_at: updated_at.as_microsecond(),
@@ -105,6 +109,7 @@ impl WithEnv {
             settings,
             security_groups: space_env::groups((model.uid, model.env_revision), security_groups.as_deref())?,
             env_revision: row.count("env_revision", model.env_revision)?,
+            standing: row.needed("standing", Standing::parse(&model.standing))?,
             version: row.count("version", model.version)?,
             created_at: row.time("created_at", model.created_at)?,
             updated_at: row.time("updated_at", model.updated_at)?,

@@ -120,7 +120,8 @@ async fn a_key_outlives_its_task(kit: Kit) {
     let first = accept_with(&kit, "k", 1).await.unwrap().task;
     kit.cancelled(&task).await;
     kit.cancelled(&first).await;
-    kit.store.app_delete(&app.delete(kit.now()), kit.now()).await.unwrap();
+    kit.delete_app(&app, false).await.unwrap();
+    kit.reaped().await;
     kit.an_app(&space, "a").await;
     // The same call again, late: what it made is gone, and it must not run twice.
     let late = accept_with(&kit, "k", 1).await.unwrap_err();
@@ -140,7 +141,7 @@ async fn a_task_is_not_made_from_a_revision_that_was_replaced(kit: Kit) {
 async fn a_task_needs_its_app(kit: Kit) {
     let space = kit.a_space("s").await;
     let app = kit.an_app(&space, "a").await;
-    kit.store.app_delete(&app.clone().delete(kit.now()), kit.now()).await.unwrap();
+    kit.delete_app(&app, false).await.unwrap();
     let refused = kit.store.task_accept(kit.a_birth(&space, &app), None).await.unwrap_err();
     assert!(matches!(refused, StoreError::NotFound(name) if name == "spaces/s/apps/a"));
 }

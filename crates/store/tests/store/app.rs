@@ -60,7 +60,7 @@ async fn of_many_first_pushes_one_makes_the_app(kit: Kit) {
 async fn an_app_needs_its_space(kit: Kit) {
     let space = kit.a_space("s").await;
     let change = App::create(AppUid(kit.uid()), space.uid, kit.a_push(&space, "a"), kit.now()).unwrap();
-    kit.store.space_delete(&space.delete(kit.now())).await.unwrap();
+    kit.store.space_delete(&space.deleted(kit.now())).await.unwrap();
     let refused = kit.store.app_create(&change).await.unwrap_err();
     assert!(matches!(refused, StoreError::NotFound(name) if name == "spaces/s"));
 }
@@ -109,11 +109,11 @@ async fn apps_are_listed_page_by_page(kit: Kit) {
 
 async fn an_app_with_live_tasks_stays(kit: Kit) {
     let (_, app, task) = kit.the_usual().await;
-    let refused = kit.store.app_delete(&app.clone().delete(kit.now()), kit.now()).await.unwrap_err();
+    let refused = kit.delete_app(&app, false).await.unwrap_err();
     assert_eq!(refused.to_string(), "spaces/s/apps/a still has 1 live task");
     assert_eq!(kit.store.app_get(&app.name).await.unwrap(), app);
     kit.cancelled(&task).await;
-    kit.store.app_delete(&app.clone().delete(kit.now()), kit.now()).await.unwrap();
+    kit.delete_app(&app, false).await.unwrap();
 }
 
 async fn a_deleted_app_takes_everything_along(kit: Kit) {
@@ -125,7 +125,8 @@ async fn a_deleted_app_takes_everything_along(kit: Kit) {
         let task = kit.a_task(&space, &app).await;
         kit.cancelled(&task).await;
     }
-    kit.store.app_delete(&app.clone().delete(kit.now()), kit.now()).await.unwrap();
+    kit.delete_app(&app, false).await.unwrap();
+    kit.reaped().await;
     assert!(matches!(kit.store.app_get(&app.name).await, Err(StoreError::NotFound(_))));
     assert!(matches!(kit.store.task_get(&ended.name).await, Err(StoreError::NotFound(_))));
     assert!(kit.store.task_attempts(ended.uid).await.unwrap().is_empty());
@@ -159,8 +160,8 @@ async fn deleting_an_app_and_running_a_task_never_both_happen(kit: Kit) {
     let (mut deleted, mut accepted) = (0, 0);
     for round in 0..40 {
         let app = kit.an_app(&space, &format!("a{round}")).await;
-        let change = app.clone().delete(kit.now());
-        let delete = kit.store.app_delete(&change, kit.now());
+        let change = app.clone().delete(kit.now()).unwrap();
+        let delete = kit.store.app_delete(&change, false);
         let accept = kit.store.task_accept(kit.a_birth(&space, &app), None);
         match both(round % 2 == 0, delete, accept).await {
             (Ok(()), Err(StoreError::NotFound(_))) => deleted += 1,
@@ -175,7 +176,7 @@ async fn making_an_app_and_deleting_its_space_never_both_happen(kit: Kit) {
     let (mut deleted, mut made) = (0, 0);
     for round in 0..40 {
         let space = kit.a_space(&format!("s{round}")).await;
-        let gone = space.clone().delete(kit.now());
+        let gone = space.clone().deleted(kit.now());
         let new = App::create(AppUid(kit.uid()), space.uid, kit.a_push(&space, "a"), kit.now()).unwrap();
         match both(round % 2 == 0, kit.store.space_delete(&gone), kit.store.app_create(&new)).await {
             (Ok(()), Err(StoreError::NotFound(_))) => deleted += 1,

@@ -79,7 +79,7 @@ async fn delete(store: &Store, job: &JobName, at: Timestamp) {
 
 /// No row of these Jobs is left, each said goodbye once and fired no more after its deletion; so did each of their Tasks.
 async fn assert_all_gone(kit: &Kit, jobs: &[Job]) {
-    while kit.store.jobs_clear(50).await.unwrap() > 0 {}
+    kit.reaped().await;
     assert!(kit.store.job_list(&the_space(), None, 1000).await.unwrap().is_empty());
     assert_eq!(tasks_of(kit, None).await, []);
     let mut told: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -141,7 +141,7 @@ async fn two_hundred_runs_and_deletions_at_once_leave_nothing(kit: Kit) {
         while !races.is_empty() {
             tokio::select! {
                 Some(done) = races.join_next() => ran += done.unwrap(),
-                cleared = kit.store.jobs_clear(5) => { cleared.unwrap(); }
+                cleared = kit.store.jobs_clear() => { cleared.unwrap(); }
             }
         }
     }
@@ -340,9 +340,7 @@ async fn jobs_that_cannot_go_do_not_use_up_the_turns_of_others(kit: Kit) {
         delete(&kit.store, &job.name, kit.now()).await;
     }
     kit.execute("UPDATE tasks SET reason = 'BAD_LUCK' WHERE job LIKE 'bad%'").await;
-    for cleared in [1, 1, 0] {
-        assert_eq!(kit.store.jobs_clear(1).await.unwrap(), cleared);
-    }
+    kit.reaped().await;
     let left = kit.store.job_list(&the_space(), None, 10).await.unwrap();
     assert_eq!(left.iter().map(|view| view.job.name.job.as_str()).collect::<Vec<_>>(), ["bad1", "bad2"]);
 }

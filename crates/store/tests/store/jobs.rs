@@ -25,11 +25,11 @@ async fn a_job_is_never_left_without_its_app(kit: Kit) {
     let space = kit.a_space("s").await;
     for round in 0..60 {
         let app = kit.an_app(&space, &format!("a{round}")).await;
-        let gone = app.clone().delete(kit.now());
+        let gone = app.clone().delete(kit.now()).unwrap();
         let uid = JobUid(kit.uid());
         let named = job_name(&format!("j{round}"));
         let new = Job::create((uid, named), &app, TaskTemplate::default(), ConcurrencyPolicy::Always, kit.now());
-        let deletion = kit.store.app_delete(&gone, kit.now());
+        let deletion = kit.store.app_delete(&gone, false);
         let (deleted, made) = both(round % 2 == 0, deletion, kit.store.job_create(new)).await;
         assert!(deleted.is_err() || made.is_err(), "round {round}: a Job without its App");
     }
@@ -61,7 +61,7 @@ async fn a_job_that_cannot_be_read_does_not_keep_others_from_being_cleared(kit: 
         kit.store.job_commit(change, None).await.unwrap();
     }
     kit.execute("UPDATE jobs SET policy = 'MAYBE' WHERE name = 'bad'").await;
-    assert_eq!(kit.store.jobs_clear(10).await.unwrap(), 1);
+    kit.reaped().await;
     assert!(matches!(kit.store.job_get(&job_name("good")).await, Err(StoreError::NotFound(_))));
 }
 

@@ -17,7 +17,7 @@ use taskplane_domain::session::{LEASE, Session};
 use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings};
 use taskplane_domain::task::{Birth, Exit, Override, RetryPolicy, RunTask, Task, Transition};
 use taskplane_domain::uid::{AppUid, RunUid, SessionUid, SpaceUid, TaskUid};
-use taskplane_store::{DatabaseClock, FeedMark, FeedQuery, Keyring, NewSession, Store, StoreOptions};
+use taskplane_store::{DatabaseClock, FeedMark, FeedQuery, Keyring, NewSession, Store, StoreError, StoreOptions};
 use taskplane_testkit::postgres::Postgres;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -242,6 +242,31 @@ impl Kit {
             let ids: Vec<_> = heads.iter().map(|(id, _)| *id).collect();
             self.store.outbox_mark(&ids).await.unwrap();
         }
+    }
+
+    /// Marks the App, and whatever is left of it goes with the next reaping.
+    pub async fn delete_app(&self, app: &App, force: bool) -> Result<(), StoreError> {
+        let app = self.store.app_get(&app.name).await?;
+        match app.delete(self.now()) {
+            Some(change) => self.store.app_delete(&change, force).await,
+            None => Ok(()),
+        }
+    }
+
+    /// One turn of each of the reaper's chores that delete. Says whether anything moved.
+    pub async fn reap(&self) -> bool {
+        self.published().await;
+        let store = &self.store;
+        let steps =
+            [store.jobs_clear().await.unwrap(), store.apps_clear().await.unwrap(), store.spaces_clear().await.unwrap()];
+        let asked = store.removals_asked(100).await.unwrap();
+        let gone = store.removals_purge(1000).await.unwrap();
+        steps.iter().any(|steps| steps.moved) || asked > 0 || gone > 0
+    }
+
+    /// Until nothing moves any more.
+    pub async fn reaped(&self) {
+        while self.reap().await {}
     }
 
     /// Behind the store's back.

@@ -26,6 +26,7 @@ pub(crate) use on_both_engines;
 mod accept;
 mod app;
 mod corrupt;
+mod deletion;
 mod durability;
 mod feed;
 mod job_kit;

@@ -243,7 +243,7 @@ async fn a_group_that_is_bound_stays_and_says_to_what(kit: Kit) {
     let refused = kit.store.security_group_delete(&group).await.unwrap_err().to_string();
     assert_eq!(refused, "spaces/s/securityGroups/db still has bindings: to App a1");
     assert_eq!(kit.store.security_group_get(&group.name).await.unwrap().0, group, "nothing was deleted");
-    kit.store.app_delete(&kit.app_now(&apps[0]).await.delete(kit.now()), kit.now()).await.unwrap();
+    kit.delete_app(&apps[0], false).await.unwrap();
     kit.store.security_group_delete(&group).await.unwrap();
     assert!(matches!(kit.store.security_group_get(&group.name).await, Err(StoreError::NotFound(_))));
     assert!(matches!(kit.store.security_group_delete(&group).await, Err(StoreError::NotFound(_))));
@@ -389,7 +389,7 @@ async fn a_deleted_space_takes_its_groups_along(kit: Kit) {
     let space = kit.a_space("s").await;
     let group = kit.a_group(&space, "db").await;
     let space = kit.bound_space_wide(&space, &group).await;
-    kit.store.space_delete(&space.delete(kit.now())).await.unwrap();
+    kit.store.space_delete(&space.deleted(kit.now())).await.unwrap();
     assert!(matches!(kit.store.security_group_get(&group.name).await, Err(StoreError::NotFound(_))));
     assert!(matches!(kit.store.security_group_rules(group.uid, 1).await, Err(StoreError::NotFound(_))));
     let again = kit.a_space("s").await;

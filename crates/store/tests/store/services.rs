@@ -110,7 +110,7 @@ async fn a_bound_service_stays_and_names_its_apps(kit: Kit) {
     assert_eq!(kit.store.service_get(&service.name).await.unwrap(), service);
     for text in ["a", "b"] {
         let app = kit.store.app_get(&format!("spaces/s/apps/{text}").parse().unwrap()).await.unwrap();
-        kit.store.app_delete(&app.delete(kit.now()), kit.now()).await.unwrap();
+        kit.delete_app(&app, false).await.unwrap();
     }
     kit.store.service_delete(&service.delete(kit.now())).await.unwrap();
 }
@@ -204,8 +204,8 @@ async fn a_service_is_bound_to_so_many_apps_and_no_more(kit: Kit) {
 async fn a_space_with_services_stays(kit: Kit) {
     let space = kit.a_space("s").await;
     let service = a_service(&kit, &space, "db").await;
-    let refused = kit.store.space_delete(&space.clone().delete(kit.now())).await.unwrap_err();
+    let refused = kit.store.space_delete(&space.clone().deleted(kit.now())).await.unwrap_err();
     assert_eq!(refused.to_string(), "spaces/s still has 1 service");
     kit.store.service_delete(&service.delete(kit.now())).await.unwrap();
-    kit.store.space_delete(&space.delete(kit.now())).await.unwrap();
+    kit.store.space_delete(&space.deleted(kit.now())).await.unwrap();
 }

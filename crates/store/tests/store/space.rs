@@ -48,7 +48,7 @@ async fn a_stale_update_is_a_conflict(kit: Kit) {
     kit.store.space_update(&first.unwrap()).await.unwrap();
     let late = kit.store.space_update(&second.unwrap()).await.unwrap_err();
     assert!(matches!(late, StoreError::Conflict(name) if name == "spaces/s"));
-    let stale = kit.store.space_delete(&space.clone().delete(kit.now())).await.unwrap_err();
+    let stale = kit.store.space_delete(&space.clone().deleted(kit.now())).await.unwrap_err();
     assert!(matches!(stale, StoreError::Conflict(_)));
     assert_eq!(kit.events("s").await.len(), 2);
 }
@@ -57,16 +57,16 @@ async fn a_space_with_apps_stays(kit: Kit) {
     let space = kit.a_space("s").await;
     kit.an_app(&space, "a").await;
     kit.an_app(&space, "b").await;
-    let refused = kit.store.space_delete(&space.clone().delete(kit.now())).await.unwrap_err();
+    let refused = kit.store.space_delete(&space.clone().deleted(kit.now())).await.unwrap_err();
     assert_eq!(refused.to_string(), "spaces/s still has 2 apps");
     assert_eq!(kit.store.space_get(&space.name).await.unwrap(), space);
 }
 
 async fn a_deleted_space_leaves_its_name_free(kit: Kit) {
     let space = kit.a_space("s").await;
-    kit.store.space_delete(&space.clone().delete(kit.now())).await.unwrap();
+    kit.store.space_delete(&space.clone().deleted(kit.now())).await.unwrap();
     assert!(matches!(kit.store.space_get(&space.name).await, Err(StoreError::NotFound(_))));
-    let again = kit.store.space_delete(&space.clone().delete(kit.now())).await.unwrap_err();
+    let again = kit.store.space_delete(&space.clone().deleted(kit.now())).await.unwrap_err();
     assert!(matches!(again, StoreError::NotFound(_)));
     let second = kit.a_space("s").await;
     assert_eq!(kit.store.space_get(&space.name).await.unwrap().uid, second.uid);

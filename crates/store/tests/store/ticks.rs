@@ -223,13 +223,13 @@ async fn a_run_and_a_deletion_at_once_leave_no_task(kit: Kit) {
         let (_, _, _) = tokio::join!(run, tick, delete);
         drain(&kit.store, 10).await;
         // Nothing of it had started, so all of it is over: it goes at once.
-        assert_eq!(kit.store.jobs_clear(10).await.unwrap(), 1, "round {round}");
+        kit.reaped().await;
         assert!(matches!(kit.store.job_get(&job.name).await, Err(StoreError::NotFound(_))));
         let deleted = kit.events("s").await.into_iter().filter(|(_, event)| {
             event.fact == Fact::JobDeleted && event.uid == job.uid.0 && matches!(event.subject, Subject::Job(_))
         });
-        assert_eq!(deleted.count(), 1);
-        assert_eq!(kit.store.jobs_clear(10).await.unwrap(), 0);
+        assert_eq!(deleted.count(), 1, "round {round}");
+        assert!(!kit.reap().await);
     }
     assert!(tasks_of(&kit, Some(&job_name("j"))).await.is_empty());
 }
@@ -316,7 +316,7 @@ async fn a_ledger_outlives_its_job_and_is_trimmed_after_its_time(kit: Kit) {
     let change = view.job.delete(&view.schedules, live, Duration::ZERO, kit.now()).unwrap();
     assert!(matches!(change.schedules()[0], ScheduleChange::Delete(_)));
     kit.store.job_commit(change, None).await.unwrap();
-    kit.store.jobs_clear(10).await.unwrap();
+    kit.reaped().await;
     assert_eq!(runs_of(&kit, &job.name).await.len(), 1);
     assert_eq!(kit.store.ledger_trim(kit.now(), 10).await.unwrap(), 0, "not its time yet");
     kit.advance(1);
@@ -328,6 +328,6 @@ async fn an_app_with_jobs_is_not_deleted(kit: Kit) {
     let space = kit.a_space("s").await;
     let app = kit.an_app(&space, "a").await;
     a_job(&kit, &app, "j", ConcurrencyPolicy::Always, &[]).await;
-    let refused = kit.store.app_delete(&app.clone().delete(kit.now()), kit.now()).await;
+    let refused = kit.delete_app(&app, false).await;
     assert!(matches!(refused, Err(StoreError::InUse { what, .. }) if what == "1 job"));
 }
