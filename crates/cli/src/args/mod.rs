@@ -21,8 +21,8 @@ pub use job::{
 };
 pub use security_group::{BindGroupArgs, DeleteGroupArgs, RulesArgs, SecurityGroupArgs};
 pub use service::{
-    BindServiceArgs, BindingsArgs, ConfigureSpace, DeleteServiceArgs, NameArgs, ServiceArgs, ServiceSettings,
-    SetEnvArgs, UnbindServiceArgs, UnsetEnvArgs, Variable, WriteServiceArgs,
+    BindServiceArgs, BindingsArgs, ConfigureSpace, DeleteServiceArgs, MaybeSpace, NameArgs, ServiceArgs,
+    ServiceSettings, SetEnvArgs, UnbindServiceArgs, UnsetEnvArgs, Variable, WriteServiceArgs,
 };
 pub use space::{CreateSpaceArgs, DeleteSpaceArgs, SpaceArgs, SpaceResources, SpaceSettings, UpdateSpaceArgs};
 pub use task::{

@@ -107,13 +107,83 @@ pub struct NameArgs {
     pub name: String,
 }
 
+/// `[SPACE] NAME VALUE`: the Space may be left out when it is the targeted one.
+#[derive(Debug, Args)]
+#[command(override_usage = "taskplane configure-space set-env [SPACE] NAME VALUE")]
+pub struct SpaceVariable {
+    /// The Space, or else the name
+    #[arg(value_name = "SPACE")]
+    pub first: String,
+    /// Name or value
+    #[arg(value_name = "NAME", allow_hyphen_values = true)]
+    pub second: Option<String>,
+    /// Read from standard input when nothing but a name is given
+    #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+    pub third: Option<String>,
+}
+
+impl SpaceVariable {
+    /// The Space when it was named, and the variable.
+    pub fn read(self) -> (Option<String>, Variable) {
+        match (self.second, self.third) {
+            (Some(name), Some(value)) => (Some(self.first), Variable { name, value: Some(value) }),
+            (value, _) => (None, Variable { name: self.first, value }),
+        }
+    }
+}
+
+/// `[SPACE] NAME`.
+#[derive(Debug, Args)]
+#[command(override_usage = "taskplane configure-space unset-env [SPACE] NAME")]
+pub struct SpaceVariableName {
+    /// The Space, or else the name
+    #[arg(value_name = "SPACE")]
+    pub first: String,
+    #[arg(value_name = "NAME")]
+    pub second: Option<String>,
+}
+
+impl SpaceVariableName {
+    pub fn read(self) -> (Option<String>, String) {
+        match self.second {
+            Some(name) => (Some(self.first), name),
+            None => (None, self.first),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct MaybeSpace {
+    /// The targeted Space when left out
+    #[arg(value_name = "SPACE")]
+    pub space: Option<String>,
+}
+
 /// What of the Space is to be changed or shown.
 #[derive(Debug, Subcommand)]
 pub enum ConfigureSpace {
     /// Set a variable for all Apps of the Space
-    SetEnv(Variable),
+    SetEnv(SpaceVariable),
     /// Take a variable out of the Space
-    UnsetEnv(NameArgs),
+    UnsetEnv(SpaceVariableName),
     /// List the names of the Space's variables
-    GetEnv,
+    GetEnv(MaybeSpace),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(first: &str, second: Option<&str>, third: Option<&str>) -> (Option<String>, String, Option<String>) {
+        let words = SpaceVariable { first: first.into(), second: second.map(Into::into), third: third.map(Into::into) };
+        let (space, Variable { name, value }) = words.read();
+        (space, name, value)
+    }
+
+    #[test]
+    fn the_space_of_a_variable_may_be_left_out() {
+        assert_eq!(read("blue", Some("A"), Some("1")), (Some("blue".into()), "A".into(), Some("1".into())));
+        assert_eq!(read("A", Some("1"), None), (None, "A".into(), Some("1".into())));
+        assert_eq!(read("A", None, None), (None, "A".into(), None));
+    }
 }

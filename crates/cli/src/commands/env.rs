@@ -10,12 +10,12 @@ use taskplane_proto::v1::space_service_client::SpaceServiceClient;
 use taskplane_proto::v1::{App, GetSpaceRequest, PushAppRequest, PushAppSpec, Space, UpdateSpaceRequest};
 
 use super::app;
-use crate::args::{AppArgs, ConfigureSpace, NameArgs, SetEnvArgs, UnsetEnvArgs, Variable};
+use crate::args::{AppArgs, ConfigureSpace, MaybeSpace, SetEnvArgs, UnsetEnvArgs, Variable};
 use crate::connect::Tries;
 use crate::context::Context;
-use crate::escape;
 use crate::failure::Failure;
 use crate::render::service as render;
+use crate::{escape, names};
 
 /// More than any value may have.
 const VALUE_MAX: u64 = 1 << 20;
@@ -38,30 +38,37 @@ pub async fn unset(context: &Context, args: UnsetEnvArgs) -> Result<(), Failure>
 /// The names of what an App's Tasks get, and where each comes from.
 pub async fn show(context: &Context, args: AppArgs) -> Result<(), Failure> {
     let app = app::get(context, &args.app).await?;
-    let space = space(context).await?;
+    let space = space(context, context.session.space()?).await?;
     context.printer.one(&app, |app| render::env(app, &space))
 }
 
-pub async fn set_space(context: &Context, variable: Variable) -> Result<(), Failure> {
+pub async fn set_space(context: &Context, space: Option<String>, variable: Variable) -> Result<(), Failure> {
     let Variable { name, value: typed } = variable;
     let env = [(name.clone(), value(typed)?)].into();
-    let changed = change_space(context, &name, Space { env, ..Space::default() }).await?;
+    let space = Space { name: named(context, space)?, env, ..Space::default() };
+    let changed = change_space(context, &name, space).await?;
     say(context, &changed, &format!("Variable {name} is set for the Tasks of the Space that are accepted from now on."))
 }
 
-pub async fn unset_space(context: &Context, args: NameArgs) -> Result<(), Failure> {
-    let NameArgs { name } = args;
-    let changed = change_space(context, &name, Space::default()).await?;
+pub async fn unset_space(context: &Context, space: Option<String>, name: String) -> Result<(), Failure> {
+    let space = Space { name: named(context, space)?, ..Space::default() };
+    let changed = change_space(context, &name, space).await?;
     let what = format!("Variable {name} is not set for the Tasks of the Space that are accepted from now on.");
     say(context, &changed, &what)
 }
 
 pub async fn configure(context: &Context, what: ConfigureSpace) -> Result<(), Failure> {
     match what {
-        ConfigureSpace::SetEnv(variable) => set_space(context, variable).await,
-        ConfigureSpace::UnsetEnv(args) => unset_space(context, args).await,
-        ConfigureSpace::GetEnv => {
-            let space = space(context).await?;
+        ConfigureSpace::SetEnv(words) => {
+            let (space, variable) = words.read();
+            set_space(context, space, variable).await
+        }
+        ConfigureSpace::UnsetEnv(words) => {
+            let (space, name) = words.read();
+            unset_space(context, space, name).await
+        }
+        ConfigureSpace::GetEnv(MaybeSpace { space: asked }) => {
+            let space = space(context, named(context, asked)?).await?;
             context.printer.one(&space, render::space_env)
         }
     }
@@ -80,8 +87,13 @@ async fn change(context: &Context, app: &str, spec: PushAppSpec) -> Result<App, 
         .await
 }
 
-async fn space(context: &Context) -> Result<Space, Failure> {
-    let request = GetSpaceRequest { name: context.session.space()? };
+/// The Space that was named, else the targeted one.
+fn named(context: &Context, space: Option<String>) -> Result<String, Failure> {
+    space.map_or_else(|| context.session.space(), |space| Ok(names::space(&space)))
+}
+
+async fn space(context: &Context, name: String) -> Result<Space, Failure> {
+    let request = GetSpaceRequest { name };
     context
         .session
         .call(&request, async |channel, request| SpaceServiceClient::new(channel).get_space(request).await)
@@ -90,7 +102,7 @@ async fn space(context: &Context) -> Result<Space, Failure> {
 
 async fn change_space(context: &Context, variable: &str, space: Space) -> Result<Space, Failure> {
     let request = UpdateSpaceRequest {
-        space: Some(Space { name: context.session.space()?, ..space }),
+        space: Some(space),
         update_mask: Some(FieldMask { paths: vec![format!("env.{variable}")] }),
     };
     context
