@@ -4,6 +4,7 @@
 
 mod accept;
 mod bad_input;
+mod bad_settings;
 mod bad_wire;
 mod bounds;
 mod canary;

@@ -39,7 +39,7 @@ pub struct Steps {
 
 /// What there is to do for an App or a Job.
 #[derive(FromQueryResult)]
-struct Todo {
+struct Owing {
     uid: Uuid,
     grace: Option<i64>,
     parts: bool,
@@ -55,7 +55,7 @@ enum Owner {
 }
 
 /// One query text for those of `$table` that are on their way out.
-macro_rules! todo {
+macro_rules! owing {
     ($table:literal, $deleting:literal, $of:literal, $grace:literal, $parts:literal, $anything:literal) => {
         concat!(
             "SELECT o.uid, ",
@@ -83,7 +83,7 @@ macro_rules! todo {
     };
 }
 
-const APPS: &str = todo!(
+const APPS: &str = owing!(
     "apps",
     "o.standing",
     "app_uid",
@@ -91,7 +91,7 @@ const APPS: &str = todo!(
     "EXISTS (SELECT 1 FROM jobs j WHERE j.app_uid = o.uid AND j.state <> 'DELETING')",
     " OR EXISTS (SELECT 1 FROM jobs j WHERE j.app_uid = o.uid)"
 );
-const JOBS: &str = todo!("jobs", "o.state", "job_uid", "o.delete_grace", "(1 = 0)", "");
+const JOBS: &str = owing!("jobs", "o.state", "job_uid", "o.delete_grace", "(1 = 0)", "");
 
 impl Store {
     /// A step for each App that is on its way out.
@@ -109,13 +109,14 @@ impl Store {
         const TEXT: &str = "SELECT s.uid, CAST(NULL AS bigint) AS grace, \
                  EXISTS (SELECT 1 FROM apps a WHERE a.space = s.name AND a.standing = 'ACTIVE') AS parts, \
                  (1 = 0) AS live, EXISTS (SELECT 1 FROM services i WHERE i.space_uid = s.uid) AS over, \
-                 EXISTS (SELECT 1 FROM apps a WHERE a.space = s.name) AS \"full\" FROM spaces s WHERE s.standing = 'DELETING' AND s.uid > $1 ORDER BY s.uid LIMIT $2";
+                 EXISTS (SELECT 1 FROM apps a WHERE a.space = s.name) AS \"full\" \
+             FROM spaces s WHERE s.standing = 'DELETING' AND s.uid > $1 ORDER BY s.uid LIMIT $2";
         let (mut all, mut after) = (Steps::default(), Uuid::nil());
         loop {
-            let found: Vec<Todo> = self.read(sql::all(self.db(), TEXT, [after.into(), PAGE.into()])).await?;
+            let found: Vec<Owing> = self.read(sql::all(self.db(), TEXT, [after.into(), PAGE.into()])).await?;
             let Some(last) = found.last() else { return Ok(all) };
             after = last.uid;
-            for Todo { uid, parts, over, full, .. } in found {
+            for Owing { uid, parts, over, full, .. } in found {
                 let moved = async {
                     if parts {
                         return Ok(self.space_apps_delete(uid, PARTS).await? > 0);
@@ -148,7 +149,7 @@ impl Store {
     async fn clear(&self, text: &'static str, of: fn(Uuid) -> Owner) -> Result<Steps, StoreError> {
         let (mut all, mut after) = (Steps::default(), Uuid::nil());
         loop {
-            let found: Vec<Todo> = self.read(sql::all(self.db(), text, [after.into(), PAGE.into()])).await?;
+            let found: Vec<Owing> = self.read(sql::all(self.db(), text, [after.into(), PAGE.into()])).await?;
             let Some(last) = found.last() else { return Ok(all) };
             after = last.uid;
             for todo in found {
@@ -160,7 +161,7 @@ impl Store {
         }
     }
 
-    async fn step(&self, owner: Owner, todo: &Todo, steps: &mut Steps) -> Result<(), StoreError> {
+    async fn step(&self, owner: Owner, todo: &Owing, steps: &mut Steps) -> Result<(), StoreError> {
         let grace = Duration::from_micros(u64::try_from(todo.grace.unwrap_or_default()).unwrap_or_default());
         if let (true, Owner::App(uid)) = (todo.parts, owner) {
             steps.moved |= self.app_jobs_delete(uid, PARTS).await? > 0;
