@@ -7,10 +7,10 @@ export CARGO_TARGET_DIR ?= $(TASKPLANE_CACHE)/target
 BINARIES := -p taskplane-standalone -p taskplane-cli -p taskplane-backend --bins
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build release test chaos bench lint fmt demo dev clean
+.PHONY: help setup build release test chaos bench lint fmt demo dev clean cluster-up cluster-down
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what tests and demo need and is missing
 	@bash scripts/setup.sh
@@ -23,6 +23,13 @@ release: ## Build the binaries for use
 
 test: setup ## Run all checks and tests
 	@bash scripts/test.sh
+
+cluster-up: ## Start a real Kubernetes with Tekton on this machine (tests/rig); the first time builds it, ~25 minutes
+	@tests/rig/rig build
+	@tests/rig/rig up
+
+cluster-down: ## End it
+	@tests/rig/rig down
 
 DURATION ?= 300
 
