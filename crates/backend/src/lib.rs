@@ -9,6 +9,8 @@ mod process;
 mod record;
 pub mod shim;
 mod spool;
+#[cfg(feature = "tekton")]
+pub mod tekton;
 mod wire;
 
 use std::time::Duration;

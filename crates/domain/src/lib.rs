@@ -14,6 +14,7 @@ pub mod json;
 pub mod label;
 pub mod log;
 pub mod name;
+pub mod placement;
 pub mod quantity;
 pub mod retention;
 pub mod run;

@@ -1,0 +1,109 @@
+//! What is said of a cluster when its executor starts.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::client::Access;
+
+#[derive(Debug, Clone)]
+pub struct TektonConfig {
+    pub access: Access,
+    /// Makes the namespaces of Spaces and what belongs there. False: an operator does, from `taskplane space-manifest`.
+    pub manage_namespaces: bool,
+    /// Before the name of a Space that names no namespace itself.
+    pub namespace_prefix: String,
+    /// Who is given the rights in a Space's namespace that is made.
+    pub account: Option<Account>,
+    pub pod_security: PodSecurity,
+    /// Names of Secrets with credentials of registries, in each Space's namespace.
+    pub pull_secrets: Vec<String>,
+    /// Whom the commands run as. Images that say so themselves are not asked.
+    pub run_as_user: i64,
+    /// Pods of one Space at one time.
+    pub pods_per_space: u32,
+    /// Added to a Task's own timeout before Tekton ends its pod.
+    pub pull_budget: Duration,
+    /// How long a run may wait for its pod.
+    pub start_deadline: Duration,
+    /// None: no Task is asked whether it may start.
+    pub guard: Option<Guard>,
+}
+
+/// A ServiceAccount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// Level of the Pod Security Standards that a Space's namespace enforces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodSecurity {
+    Privileged,
+    Baseline,
+    /// Needs Tekton's `set-security-context`.
+    Restricted,
+}
+
+/// The step before the command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    pub image: String,
+    /// Where pods reach an executor: `host:port`.
+    pub address: String,
+    /// Of the certificate that answers there.
+    pub certificate_sha256: String,
+}
+
+impl PodSecurity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Privileged => "privileged",
+            Self::Baseline => "baseline",
+            Self::Restricted => "restricted",
+        }
+    }
+}
+
+impl std::str::FromStr for PodSecurity {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Privileged, Self::Baseline, Self::Restricted]
+            .into_iter()
+            .find(|level| level.as_str() == text)
+            .ok_or("must be privileged, baseline or restricted")
+    }
+}
+
+impl std::str::FromStr for Account {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err("must be NAMESPACE/NAME of a ServiceAccount"),
+        }
+    }
+}
+
+impl Default for TektonConfig {
+    fn default() -> Self {
+        Self {
+            access: Access { kubeconfig: None::<PathBuf>, calls_per_second: NonZeroU32::MIN.saturating_add(99) },
+            manage_namespaces: true,
+            namespace_prefix: "space-".to_owned(),
+            account: None,
+            pod_security: PodSecurity::Baseline,
+            pull_secrets: Vec::new(),
+            run_as_user: 2000,
+            pods_per_space: 1000,
+            pull_budget: Duration::from_secs(600),
+            start_deadline: Duration::from_secs(3600),
+            guard: None,
+        }
+    }
+}
