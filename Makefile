@@ -4,7 +4,8 @@ export HOME ?= /root
 export TASKPLANE_CACHE ?= $(HOME)/.cache/taskplane
 export CARGO_TARGET_DIR ?= $(TASKPLANE_CACHE)/target
 
-BINARIES := -p taskplane-standalone -p taskplane-cli -p taskplane-backend --bins
+BINARIES := -p taskplane-standalone -p taskplane-api -p taskplane-scheduler -p taskplane-reaper -p taskplane-executor \
+	-p taskplane-cli -p taskplane-backend --bins
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build release test chaos bench lint fmt demo dev clean cluster-up cluster-down

@@ -17,7 +17,8 @@ broken=$?
 # has them kill themselves.
 failpoints=taskplane-standalone/failpoints
 echo "== build"
-cargo build --quiet --bins -p taskplane-standalone -p taskplane-cli -p taskplane-backend --features "$failpoints" || broken=$((broken + 1))
+cargo build --quiet --bins -p taskplane-standalone -p taskplane-api -p taskplane-scheduler -p taskplane-reaper -p taskplane-executor \
+    -p taskplane-cli -p taskplane-backend --features "$failpoints" || broken=$((broken + 1))
 
 echo "== tests"
 cargo test --workspace --features "$failpoints" --no-fail-fast --color never 2>&1 | tee "$log"

@@ -2,12 +2,16 @@
 //!
 //! An executor has no part in this: it reaches neither store nor bus, and stands on `taskplane-runtime` alone.
 
+mod bus;
 mod feed;
 mod measure;
+pub mod process;
 mod relay;
 
+pub use bus::BusArgs;
 pub use feed::Feed;
-pub use measure::measure;
+pub use measure::{measure, serve_measures};
+pub use process::{Control, ControlArgs, DeadlineArgs};
 pub use relay::relay;
 
 use futures::StreamExt as _;

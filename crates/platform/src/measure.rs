@@ -1,8 +1,24 @@
 //! What the control plane tells of itself: the store's measures as gauges.
 
+use std::net::SocketAddr;
+
 use taskplane_domain::task::Deadlines;
-use taskplane_runtime::metrics::{Gauge, Sample};
+use taskplane_runtime::metrics::{self, Gauge, Sample};
+use taskplane_runtime::net;
 use taskplane_store::{Measures, Store};
+
+use crate::Platform;
+
+/// Serves them for as long as the process lives, when it is to.
+pub async fn serve_measures(platform: &Platform, at: Option<SocketAddr>, deadlines: Deadlines) -> anyhow::Result<()> {
+    let Some(at) = at else { return Ok(()) };
+    let listener = net::bind(at, "--metrics-listen").await?;
+    tracing::info!(address = %listener.local_addr()?, "measurements are served");
+    let store = platform.store.clone();
+    let measured = move || measure(store.clone(), deadlines);
+    platform.lifecycle.spawn_vital("metrics", metrics::serve(listener, platform.lifecycle.clone(), measured));
+    Ok(())
+}
 
 /// As things are at this moment.
 pub async fn measure(store: Store, deadlines: Deadlines) -> anyhow::Result<Vec<Gauge>> {

@@ -4,10 +4,14 @@
 //! besides is in `taskplane-platform`.
 
 pub mod clock;
+pub mod dial;
 pub mod failpoint;
+pub mod files;
 pub mod inproc;
+pub mod internal;
 pub mod lifecycle;
 pub mod metrics;
+pub mod net;
 pub mod server;
 pub mod start;
 pub mod telemetry;

@@ -1,24 +1,21 @@
 //! A gRPC server with its manners: bounds, deadlines, panics caught, traces continued, a drain that ends.
 
 use std::future::Future;
-use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_stream::Stream;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::Connected;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tower_http::trace::TraceLayer;
 
 use crate::lifecycle::Lifecycle;
+use crate::net::Incoming;
 use crate::telemetry;
 
 /// Largest message a server reads, and writes.
@@ -34,17 +31,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Serves `routes` to what comes in, until the process is asked to stop; then finishes the calls at hand.
 /// `unhurried`: methods that may take longer than other calls, as `/package.Service/Method`.
-pub async fn serve<S, C>(
+pub async fn serve(
     routes: Routes,
-    incoming: S,
+    incoming: Incoming,
     unhurried: &'static [&'static str],
     lifecycle: &Lifecycle,
-) -> anyhow::Result<()>
-where
-    S: Stream<Item = io::Result<C>> + Send + 'static,
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-    C::ConnectInfo: Clone + Send + Sync + 'static,
-{
+) -> anyhow::Result<()> {
     // What goes wrong is logged where it is known what it means, not for each status that a client is answered with.
     let trace = TraceLayer::new_for_grpc().on_failure(()).make_span_with(|request: &http::Request<Body>| {
         let span =

@@ -29,12 +29,21 @@ pub struct CommonArgs {
     /// Where measurements are served for Prometheus, as http://ADDRESS:PORT/metrics; nowhere when unset
     #[arg(long, env = "TASKPLANE_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Look at all settings, say whether they can work, and end
+    #[arg(long)]
+    pub check_config: bool,
 }
 
 /// Runs a service until it ends, or is asked to by SIGTERM or SIGINT. A second signal cuts the drain short.
-pub fn start<F, Fut>(service: &'static str, common: &CommonArgs, run: F) -> ExitCode
+/// `check` looks at its settings and reaches nobody; `run` gets what it made of them.
+pub fn start<S, F, Fut>(
+    service: &'static str,
+    common: &CommonArgs,
+    check: impl FnOnce() -> anyhow::Result<S>,
+    run: F,
+) -> ExitCode
 where
-    F: FnOnce(Lifecycle) -> Fut,
+    F: FnOnce(Lifecycle, S) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     raise_file_limit();
@@ -48,9 +57,16 @@ where
             Ok(telemetry) => telemetry,
             Err(error) => return refuse(service, &error),
         };
+        let settings = match check() {
+            Ok(settings) => settings,
+            Err(error) => return refuse(service, &error),
+        };
+        if common.check_config {
+            return approve(service);
+        }
         crate::failpoint::arm();
         let lifecycle = Lifecycle::new();
-        match supervise(&lifecycle, run(lifecycle.clone())).await {
+        match supervise(&lifecycle, run(lifecycle.clone(), settings)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(service, &error),
         }
@@ -96,9 +112,24 @@ fn raise_file_limit() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn approve(service: &str) -> ExitCode {
+    println!("{service}: the settings can work");
+    ExitCode::SUCCESS
+}
+
 /// One line a person can act on.
 #[expect(clippy::print_stderr, reason = "the last word of a process, also when there are no logs")]
 fn refuse(service: &str, error: &anyhow::Error) -> ExitCode {
     eprintln!("{service}: {error:#}");
     ExitCode::FAILURE
+}
+
+/// A time, as a flag has it.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "must be a number of seconds like 30 or 0.5".to_owned())?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| *time <= Duration::from_secs(3600))
+        .ok_or_else(|| "must be between 0 and 3600 seconds".to_owned())
 }

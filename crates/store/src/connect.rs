@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
-use sea_orm::sqlx::{Connection as _, Executor as _};
+use sea_orm::sqlx::{Connection as _, Error as SqlxError, Executor as _};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use taskplane_proto::keyring::Keyring;
 use tokio::sync::Semaphore;
@@ -90,6 +90,17 @@ impl Store {
         let secrets = Secrets::new(secrets);
         let inner = Inner { db, connections, address, clock, secrets, turns, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether an address can be one, as far as can be told without connecting.
+    pub fn check(url: &str) -> Result<(), StoreError> {
+        match Address::parse(url)? {
+            Address::Sqlite(_) => Ok(()),
+            // What the parser has to say may repeat the address, and with it a password.
+            Address::Postgres(url) => url.parse::<PgConnectOptions>().map(drop).map_err(|_| {
+                StoreError::Unusable("the address must be like postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned())
+            }),
+        }
     }
 
     /// Whether the database answers.
@@ -215,9 +226,17 @@ async fn probe(url: &str) -> Result<(), StoreError> {
     };
     match timeout(PATIENCE, attempt).await {
         Ok(Ok(())) => Ok(()),
+        Ok(Err(SqlxError::Database(refused))) if !is_passing_refusal(refused.code().as_deref()) => {
+            Err(StoreError::Unusable(refused.message().to_owned()))
+        }
         Ok(Err(error)) => Err(address.unreachable(Box::new(error))),
         Err(late) => Err(address.unreachable(Box::new(late))),
     }
+}
+
+/// The server is there and takes nobody in just now: it starts, ends, or has too many already.
+fn is_passing_refusal(code: Option<&str>) -> bool {
+    matches!(code, Some("57P01" | "57P02" | "57P03" | "53300"))
 }
 
 /// The right to use a SQLite file, for as long as the file returned is open. The system takes it back from a dead process.

@@ -20,6 +20,7 @@ mod limits;
 mod live;
 mod logs;
 mod names;
+pub mod process;
 mod retention;
 mod security_groups;
 mod serve;

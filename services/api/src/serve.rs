@@ -13,13 +13,11 @@ use taskplane_proto::v1::security_group_service_server::SecurityGroupServiceServ
 use taskplane_proto::v1::service_instance_service_server::ServiceInstanceServiceServer;
 use taskplane_proto::v1::space_service_server::SpaceServiceServer;
 use taskplane_proto::v1::task_service_server::TaskServiceServer;
-use taskplane_runtime::inproc;
+use taskplane_runtime::net::Incoming;
 use taskplane_runtime::server::{self, MESSAGE_IN, MESSAGE_OUT};
-use tokio::net::TcpListener;
 use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 
 use crate::Api;
 use crate::args::ApiArgs;
@@ -37,9 +35,9 @@ const UNHURRIED: &[&str] = &[
 
 /// Where the api is reached.
 pub struct Listeners {
-    pub public: TcpListener,
+    pub public: Incoming,
     /// For executors alone.
-    pub internal: inproc::Incoming,
+    pub internal: Incoming,
 }
 
 /// Runs the api until the process is asked to stop, and through the drain.
@@ -58,7 +56,6 @@ pub async fn run(
     health.set_serving::<TaskServiceServer<Api>>().await;
 
     let Listeners { public, internal } = listeners;
-    let public = TcpIncoming::from(public).with_nodelay(Some(true));
     let public_routes = public_routes(&api)?.add_service(health_service);
     let internal_routes = Routes::new(
         ExecutorControlServer::new(api.clone())

@@ -5,6 +5,8 @@
 
 mod acquire;
 mod args;
+pub mod local;
+pub mod process;
 mod registry;
 mod reports;
 mod run;
@@ -17,8 +19,9 @@ use std::time::Duration;
 use taskplane_backend::Backend;
 use taskplane_logs::Objects;
 use taskplane_proto::internal::v1::executor_logs_server::ExecutorLogsServer;
+use taskplane_runtime::Lifecycle;
+use taskplane_runtime::net::Incoming;
 use taskplane_runtime::server::{self, MESSAGE_OUT};
-use taskplane_runtime::{Lifecycle, inproc};
 use tokio::sync::oneshot;
 use tonic::service::Routes;
 use tonic::transport::Channel;
@@ -44,7 +47,7 @@ pub struct Platform {
 /// Where output that is not archived yet is served, and under which address the api knows it.
 pub struct LiveLogs {
     pub address: String,
-    pub incoming: inproc::Incoming,
+    pub incoming: Incoming,
 }
 
 /// Everything the parts of an executor share.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use taskplane_backend::{Recovered, Traits};
+use taskplane_domain::Name;
 use taskplane_proto::convert::recovered_to_pb;
 use taskplane_proto::internal::v1 as pb;
 use taskplane_proto::internal::v1::executor_control_client::ExecutorControlClient;
@@ -55,7 +56,7 @@ impl Session {
     ) -> anyhow::Result<Option<Self>> {
         let Traits { adoptable, runs_images } = platform.backend.traits();
         let request = pb::OpenSessionRequest {
-            executor: args.executor_name.to_string(),
+            executor: args.executor_name.as_ref().map_or(CLUSTER, Name::as_str).to_owned(),
             cluster: CLUSTER.to_owned(),
             adoptable,
             runs_images,

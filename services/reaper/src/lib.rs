@@ -19,6 +19,7 @@ mod old_revisions;
 mod old_runs;
 mod old_services;
 mod old_sessions;
+pub mod process;
 mod purge;
 mod removals;
 mod retention;
@@ -45,9 +46,8 @@ pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyh
     let groups = old_groups::trim(&platform);
     let services = old_services::trim(&platform);
     let retention = retention::mark(&platform, &purge_bell);
-    let deadlines = args.deadlines();
-    let ends = late_ends::force(&platform, &deadlines);
-    let starts = late_starts::give_up(&platform, &deadlines);
+    let ends = late_ends::force(&platform, &args.deadlines);
+    let starts = late_starts::give_up(&platform, &args.deadlines);
     let lost = lost_work::settle(&platform);
     tokio::join!(
         jobs, apps, spaces, asked, removals, runs, histories, sessions, revisions, envs, groups, services, purge,

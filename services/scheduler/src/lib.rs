@@ -4,6 +4,8 @@
 //! Tasks, events and cursors in the same transaction. Between passes it sleeps until the next schedule is due, or until the
 //! bus tells of a change to one. No time is kept in memory, so none can be forgotten.
 
+pub mod process;
+
 use std::time::Duration;
 
 use taskplane_bus::{Ring, Topic};

@@ -1,12 +1,12 @@
 //! Settings of the embedded mode.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use taskplane_api::ApiArgs;
 use taskplane_executor::ExecutorArgs;
+use taskplane_executor::local::LocalArgs;
+use taskplane_platform::DeadlineArgs;
 use taskplane_reaper::ReaperArgs;
 use taskplane_runtime::CommonArgs;
 
@@ -35,21 +35,10 @@ pub struct StandaloneArgs {
     /// Keys that seal environment values and credentials in the database, as above; what one sealed is lost without it
     #[arg(long, env = "TASKPLANE_SECRET_KEY_FILE", value_name = "FILE")]
     pub secret_key_file: Option<PathBuf>,
-    /// Time between SIGTERM and SIGKILL for a Task that is to end, in seconds
-    #[arg(long, env = "TASKPLANE_GRACE", default_value = "30", value_name = "SECONDS", value_parser = seconds)]
-    pub grace: Duration,
-    /// The taskplane-shim program; beside this one when unset
-    #[arg(long, env = "TASKPLANE_SHIM", value_name = "FILE")]
-    pub shim: Option<PathBuf>,
-    /// What Tasks see as PATH
-    #[arg(long, env = "PATH", hide = true)]
-    pub task_path: Option<OsString>,
-    /// What Tasks see as LANG
-    #[arg(long, env = "LANG", hide = true)]
-    pub task_lang: Option<OsString>,
-    /// What Tasks see as TMPDIR
-    #[arg(long, env = "TMPDIR", hide = true)]
-    pub task_tmpdir: Option<OsString>,
+    #[command(flatten)]
+    pub deadlines: DeadlineArgs,
+    #[command(flatten)]
+    pub local: LocalArgs,
     #[command(flatten)]
     pub api: ApiArgs,
     #[command(flatten)]
@@ -63,12 +52,4 @@ pub struct StandaloneArgs {
 /// The release of the time zone database decides when schedules fire, so it is told with the version.
 fn version() -> String {
     format!("{} (tzdb {})", env!("CARGO_PKG_VERSION"), taskplane_domain::schedule::tzdb_release())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "must be a number of seconds like 30 or 0.5".to_owned())?;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|grace| *grace <= Duration::from_secs(3600))
-        .ok_or_else(|| "must be between 0 and 3600 seconds".to_owned())
 }

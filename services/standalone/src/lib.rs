@@ -5,25 +5,20 @@
 mod args;
 mod data;
 
-use std::collections::HashMap;
-use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use futures::FutureExt as _;
 use taskplane_api::{ApiArgs, Listeners, LogRoutes};
-use taskplane_backend::local::{FetchSource, LocalBackend, LocalConfig};
 use taskplane_bus::InProcessBus;
 use taskplane_domain::Name;
 use taskplane_executor::LiveLogs;
 use taskplane_logs::Objects;
-use taskplane_platform::{Feed, Platform, measure, relay};
+use taskplane_platform::process::{database_clock, keys};
+use taskplane_platform::{Feed, Platform, relay, serve_measures};
 use taskplane_reaper::ReaperArgs;
-use taskplane_runtime::{Clock, Lifecycle, failpoint, inproc, metrics};
-use taskplane_store::{DatabaseClock, Store, StoreOptions};
-use tokio::net::TcpListener;
+use taskplane_runtime::{Clock, Lifecycle, failpoint, files, inproc, net};
+use taskplane_store::{Store, StoreOptions};
 use tokio::sync::oneshot;
 
 pub use args::StandaloneArgs;
@@ -36,24 +31,50 @@ const HERE: &str = "in-process";
 /// Events that a slow listener may be behind before it is told to look for itself.
 const BACKLOG: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
-/// Runs everything until the process is asked to stop: the executor first, and the api once that is through.
-pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<()> {
-    ensure!(
-        args.listen.ip().is_loopback() || args.insecure_listen,
-        "--listen {} is reached by other machines, and nobody is asked who they are: listen on 127.0.0.1, or add --insecure-listen",
-        args.listen
-    );
+/// Settings that can work, as far as can be told without touching anything.
+pub struct Settings {
+    args: StandaloneArgs,
+    database_url: Option<String>,
+}
+
+impl StandaloneArgs {
+    pub fn check(self) -> anyhow::Result<Settings> {
+        ensure!(
+            self.listen.ip().is_loopback() || self.insecure_listen,
+            "--listen {} is reached by other machines, and nobody is asked who they are: listen on 127.0.0.1, or add --insecure-listen",
+            self.listen
+        );
+        for (flag, file) in [("--token-key-file", &self.token_key_file), ("--secret-key-file", &self.secret_key_file)] {
+            file.as_ref().map(|file| keys(flag, file)).transpose()?;
+        }
+        let database_url = self.database_url.clone();
+        database_url.as_deref().map(Store::check).transpose().context("--database-url")?;
+        self.local.check()?;
+        Ok(Settings { args: self, database_url })
+    }
+}
+
+impl Settings {
+    /// Runs everything until the process is asked to stop.
+    pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
+        run(lifecycle, self).await
+    }
+}
+
+/// The executor stops first, and the api once that is through.
+async fn run(lifecycle: Lifecycle, settings: Settings) -> anyhow::Result<()> {
+    let Settings { args, database_url } = settings;
     let data = DataDir::open(&args.data_dir)?;
     let keys = data.token_keys(args.token_key_file.as_deref())?;
-    let url = args.database_url.clone().unwrap_or_else(|| data.database_url());
+    let url = database_url.unwrap_or_else(|| data.database_url());
     let secrets = data.secret_keys(args.secret_key_file.as_deref())?;
     let store = Store::connect(&url, StoreOptions { clock: database_clock(), ..StoreOptions::new(secrets) }).await?;
     store.migrate().await.context("the database cannot be brought to this version's schema")?;
     store.secrets_check().await?;
     let objects = Objects::open(&data.objects_url())?;
-    let backend = Arc::new(LocalBackend::open(local_config(&args, &data, &objects)?)?);
-    let public =
-        TcpListener::bind(args.listen).await.with_context(|| format!("--listen {} cannot be used", args.listen))?;
+    let deadlines = args.deadlines.deadlines();
+    let backend = Arc::new(args.local.open(data.runs(), deadlines.grace, &objects)?);
+    let public = net::bind(args.listen, "--listen").await?;
     let address = public.local_addr()?;
 
     // The api serves until the executor has told it of every end.
@@ -68,21 +89,15 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
         lifecycle: control.clone(),
     };
     control.spawn("relay", relay(platform.clone()));
-    let routes = LogRoutes::new(HashMap::from([(HERE.to_owned(), to_executor)]));
-    let listeners = Listeners { public, internal };
-    let reaper_args = ReaperArgs { grace: args.grace, ..args.reaper.clone() };
-    let api_args = ApiArgs { deadlines: reaper_args.deadlines(), ..args.api.clone() };
+    let routes = LogRoutes::inside(HERE, to_executor);
+    let listeners = Listeners { public: net::plain(public), internal };
+    let reaper_args = ReaperArgs { deadlines, ..args.reaper.clone() };
+    let api_args = ApiArgs { deadlines, ..args.api.clone() };
     let cluster: Name = CLUSTER.parse()?;
     control.spawn_vital("scheduler", taskplane_scheduler::run(platform.clone(), cluster));
-    control.spawn_vital("reaper", taskplane_reaper::run(platform.clone(), objects.clone(), reaper_args.clone()));
+    control.spawn_vital("reaper", taskplane_reaper::run(platform.clone(), objects.clone(), reaper_args));
+    serve_measures(&platform, args.common.metrics_listen, deadlines).await?;
     let api = taskplane_api::run(platform, objects.clone(), keys, routes, listeners, api_args);
-    if let Some(at) = args.common.metrics_listen {
-        let listener = TcpListener::bind(at).await.with_context(|| format!("--metrics-listen {at} cannot be used"))?;
-        tracing::info!(address = %listener.local_addr()?, "measurements are served");
-        let (store, deadlines) = (store.clone(), reaper_args.deadlines());
-        let measured = move || measure(store.clone(), deadlines);
-        control.spawn_vital("metrics", metrics::serve(listener, control.clone(), measured));
-    }
     let (opened, ready) = oneshot::channel();
     let live = LiveLogs { address: HERE.to_owned(), incoming: live };
     let executor = taskplane_executor::Platform { lifecycle: agent.clone(), api: to_api, objects, backend };
@@ -92,7 +107,8 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
         // An error: the executor ended before it was ready, and says why itself.
         if ready.await.is_ok() {
             let written = args.address_file.as_ref().map_or(Ok(()), |file| {
-                write_whole(file, &format!("{address}\n")).with_context(|| format!("--address-file {}", file.display()))
+                files::write_whole(file, &format!("{address}\n"))
+                    .with_context(|| format!("--address-file {}", file.display()))
             });
             if written.is_err() {
                 agent.soft().cancel();
@@ -129,49 +145,4 @@ pub async fn run(lifecycle: Lifecycle, args: StandaloneArgs) -> anyhow::Result<(
     };
     store.close().await?;
     announced.and(served).and(worked)
-}
-
-/// The database's own, but in tests of what time does to a whole process.
-fn database_clock() -> DatabaseClock {
-    match failpoint::clock_ahead() {
-        0 => DatabaseClock::Database,
-        micros => DatabaseClock::Ahead(micros),
-    }
-}
-
-fn local_config(args: &StandaloneArgs, data: &DataDir, objects: &Objects) -> anyhow::Result<LocalConfig> {
-    let objects = objects.clone();
-    let fetch: FetchSource = Arc::new(move |archive| {
-        let objects = objects.clone();
-        async move { objects.source_open(&archive.sha256).await.map_err(io::Error::other) }.boxed()
-    });
-    Ok(LocalConfig {
-        root: data.runs(),
-        shim: shim(args)?,
-        grace: args.grace,
-        path: args.task_path.clone(),
-        lang: args.task_lang.clone(),
-        tmpdir: args.task_tmpdir.clone(),
-        fetch,
-    })
-}
-
-fn shim(args: &StandaloneArgs) -> anyhow::Result<PathBuf> {
-    let path = match &args.shim {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()?.with_file_name("taskplane-shim"),
-    };
-    ensure!(
-        path.is_file(),
-        "{} is not there: install taskplane-shim beside taskplane-standalone, or name it with --shim",
-        path.display()
-    );
-    Ok(path)
-}
-
-/// Whoever waits for the file never reads half of it.
-fn write_whole(path: &std::path::Path, text: &str) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, text)?;
-    std::fs::rename(partial, path)
 }

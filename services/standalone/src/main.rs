@@ -6,5 +6,10 @@ use taskplane_standalone::StandaloneArgs;
 fn main() -> ExitCode {
     let args = StandaloneArgs::parse();
     let common = args.common.clone();
-    taskplane_runtime::start("taskplane-standalone", &common, |lifecycle| taskplane_standalone::run(lifecycle, args))
+    taskplane_runtime::start(
+        "taskplane-standalone",
+        &common,
+        || args.check(),
+        |lifecycle, checked| checked.run(lifecycle),
+    )
 }

@@ -1,0 +1,38 @@
+//! Which bus the processes of a control plane share: the one place that chooses.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use taskplane_bus::{Bus, InProcessBus};
+use taskplane_runtime::Lifecycle;
+
+/// Events that a slow listener may be behind before it is told to look for itself.
+const BACKLOG: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
+/// Settings of the bus.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BusArgs {}
+
+/// Settings that can work.
+#[derive(Debug)]
+pub(crate) enum CheckedBus {
+    /// Rings are heard within this process; what others commit is found by looking on a period.
+    Alone,
+}
+
+impl BusArgs {
+    pub(crate) fn check(&self) -> anyhow::Result<CheckedBus> {
+        Ok(CheckedBus::Alone)
+    }
+}
+
+impl CheckedBus {
+    pub(crate) async fn open(self, _lifecycle: &Lifecycle) -> anyhow::Result<Arc<dyn Bus>> {
+        match self {
+            Self::Alone => {
+                tracing::info!("there is no bus: what other processes commit is found by periodic looks");
+                Ok(Arc::new(InProcessBus::new(BACKLOG)))
+            }
+        }
+    }
+}
