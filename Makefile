@@ -8,7 +8,7 @@ BINARIES := -p taskplane-standalone -p taskplane-api -p taskplane-scheduler -p t
 	-p taskplane-cli -p taskplane-backend --bins
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build release test chaos bench lint fmt demo dev clean cluster-up cluster-down
+.PHONY: help setup build release test chaos bench lint fmt demo dev up down clean cluster-up cluster-down
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ demo: setup ## Push an example App and run Tasks on it
 
 dev: ## Run the standalone and say how to talk to it
 	@bash scripts/dev.sh
+
+up: setup ## Run the whole system on this host: PostgreSQL, and two of each service
+	@bash scripts/up.sh
+
+down: ## Stop exactly what `make up` started
+	@bash scripts/down.sh
 
 clean: ## Remove what was built
 	cargo clean

@@ -1,11 +1,12 @@
 //! The connection to the api: calls with a deadline that are tried again while the api is away for a moment.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::time::Duration;
 
 use rand::Rng as _;
 use tokio::time::{Instant, timeout};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 use tonic_types::StatusExt as _;
 
@@ -41,16 +42,20 @@ pub struct Session {
 impl Session {
     /// Prepares a connection; it is made with the first call.
     pub fn new(target: Target, timeout: Duration, program: &'static str) -> Result<Self, Failure> {
-        let Target { api, space } = target;
+        let Target { api, ca_file, space } = target;
         let url = if api.contains("://") { api } else { format!("http://{api}") };
         let not_an_address =
             |why: &str| Failure::wrong_with(format!("`{url}` is not an api address: {why}"), "set --api".to_owned());
-        match url.split_once("://") {
-            Some(("http", _)) => {}
-            Some(("https", _)) => return Err(not_an_address("https is not supported, write http://HOST:PORT")),
-            _ => return Err(not_an_address("write http://HOST:PORT")),
+        let secured = match url.split_once("://") {
+            Some(("http", _)) => false,
+            Some(("https", _)) => true,
+            _ => return Err(not_an_address("write http://HOST:PORT or https://HOST:PORT")),
+        };
+        let mut endpoint = Endpoint::from_shared(url.clone()).map_err(|_| not_an_address("not a URL"))?;
+        if secured {
+            endpoint =
+                endpoint.tls_config(vouched_for(ca_file.as_deref())?).map_err(|_| not_an_address("not a URL"))?;
         }
-        let endpoint = Endpoint::from_shared(url.clone()).map_err(|_| not_an_address("not a URL"))?;
         let channel = endpoint
             .connect_timeout(Duration::from_secs(10).min(timeout))
             .tcp_nodelay(true)
@@ -141,6 +146,23 @@ impl Session {
     }
 }
 
+/// Nobody is trusted who is not named: the file of the system's own authorities can be.
+fn vouched_for(ca_file: Option<&Path>) -> Result<ClientTlsConfig, Failure> {
+    let fix = || "set --ca-file to the certificates of its authority, in PEM".to_owned();
+    let Some(file) = ca_file else {
+        return Err(Failure::wrong_with("who vouches for an https api is not known".to_owned(), fix()));
+    };
+    let cannot =
+        |why: &dyn std::fmt::Display| Failure::wrong_with(format!("cannot use {}: {why}", file.display()), fix());
+    let text = std::fs::read(file).map_err(|error| cannot(&error))?;
+    if !text.windows(BEGIN.len()).any(|text| text == BEGIN) {
+        return Err(cannot(&"it holds no certificate"));
+    }
+    Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(text)))
+}
+
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// How long without progress a stream is taken up again: an api may restart meanwhile.
 const STREAM_PATIENCE: Duration = Duration::from_secs(60);
 /// A stream that held this long was alive, even if nothing came.
@@ -201,7 +223,7 @@ mod tests {
     use super::*;
 
     fn session(api: &str) -> Result<Session, Failure> {
-        let target = Target { api: api.to_owned(), space: None };
+        let target = Target { api: api.to_owned(), ca_file: None, space: None };
         Session::new(target, Duration::from_secs(1), "taskplane")
     }
 
@@ -212,9 +234,20 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_an_address_is_refused_in_one_line() {
-        for api in ["https://localhost:1", "ftp://localhost", "http://", "a b", "unix:///x"] {
+        for api in ["ftp://localhost", "http://", "a b", "unix:///x"] {
             let line = session(api).unwrap_err().line();
             assert!(line.contains("is not an api address") && line.ends_with("set --api"), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_vouches_for_an_https_api_must_be_said() {
+        let line = session("https://localhost:1").unwrap_err().line();
+        assert!(line.starts_with("who vouches for an https api is not known; set --ca-file"), "{line}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for file in [Path::new("/nowhere"), file.path()] {
+            let line = vouched_for(Some(file)).unwrap_err().line();
+            assert!(line.contains(&file.display().to_string()) && line.contains("--ca-file"), "{line}");
         }
     }
 

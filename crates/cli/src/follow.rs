@@ -182,7 +182,7 @@ mod tests {
     use crate::target::Target;
 
     fn session() -> Session {
-        let target = Target { api: "localhost:1".to_owned(), space: None };
+        let target = Target { api: "localhost:1".to_owned(), ca_file: None, space: None };
         Session::new(target, Duration::from_secs(1), "taskplane").unwrap()
     }
 

@@ -72,6 +72,7 @@ pub(crate) fn parse(program: &'static str, args: Vec<OsString>) -> Result<(Cli, 
     let cli = Cli::from_arg_matches(&matches)?;
     let typed = Stored {
         api: cli.everywhere.api.clone().filter(|_| is_typed(&matches, "api")),
+        ca_file: cli.everywhere.ca_file.clone().filter(|_| is_typed(&matches, "ca_file")),
         space: cli.everywhere.space.clone().filter(|_| is_typed(&matches, "space")),
     };
     Ok((cli, typed))
@@ -191,6 +192,6 @@ mod tests {
     #[test]
     fn only_what_was_typed_is_stored_as_target() {
         let args = ["taskplane", "target", "-s", "blue"].map(OsString::from).to_vec();
-        assert_eq!(parse("taskplane", args).unwrap().1, Stored { api: None, space: Some("blue".to_owned()) });
+        assert_eq!(parse("taskplane", args).unwrap().1, Stored { space: Some("blue".to_owned()), ..Stored::default() });
     }
 }

@@ -18,6 +18,8 @@ pub struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<String>,
 }
 
@@ -25,6 +27,8 @@ pub struct Stored {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub api: String,
+    /// Who vouches for it, when it is reached by https.
+    pub ca_file: Option<PathBuf>,
     pub space: Option<String>,
 }
 
@@ -35,6 +39,11 @@ impl Target {
         };
         Self {
             api: first(&everywhere.api, &stored.api).unwrap_or_else(|| DEFAULT_API.to_owned()),
+            ca_file: [&everywhere.ca_file, &stored.ca_file]
+                .into_iter()
+                .flatten()
+                .find(|path| !path.as_os_str().is_empty())
+                .cloned(),
             space: first(&everywhere.space, &stored.space),
         }
     }
@@ -90,6 +99,7 @@ mod tests {
     fn everywhere(api: Option<&str>, space: Option<&str>) -> Everywhere {
         Everywhere {
             api: api.map(str::to_owned),
+            ca_file: None,
             space: space.map(str::to_owned),
             config: None,
             config_home: None,
@@ -100,11 +110,18 @@ mod tests {
 
     #[test]
     fn what_is_typed_beats_what_is_stored() {
-        let stored = Stored { api: Some("http://stored:1".to_owned()), space: Some("stored".to_owned()) };
+        let stored = Stored {
+            api: Some("http://stored:1".to_owned()),
+            ca_file: Some("/ca".into()),
+            space: Some("stored".to_owned()),
+        };
         let typed = Target::choose(&everywhere(Some("http://typed:1"), None), &stored);
-        assert_eq!(typed, Target { api: "http://typed:1".to_owned(), space: Some("stored".to_owned()) });
+        assert_eq!(
+            typed,
+            Target { api: "http://typed:1".to_owned(), ca_file: Some("/ca".into()), space: Some("stored".to_owned()) }
+        );
         let nothing = Target::choose(&everywhere(Some(""), None), &Stored::default());
-        assert_eq!(nothing, Target { api: DEFAULT_API.to_owned(), space: None });
+        assert_eq!(nothing, Target { api: DEFAULT_API.to_owned(), ca_file: None, space: None });
     }
 
     #[test]
@@ -112,7 +129,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/config.yaml");
         assert_eq!(load(Some(&path)).unwrap(), Stored::default());
-        let stored = Stored { api: None, space: Some("blue".to_owned()) };
+        let stored = Stored { space: Some("blue".to_owned()), ..Stored::default() };
         store(&path, &stored).unwrap();
         assert_eq!(load(Some(&path)).unwrap(), stored);
     }

@@ -14,9 +14,13 @@ use std::time::Duration;
 use http::uri::Authority;
 use hyper_util::rt::TokioIo;
 use rand::Rng as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::tls::{ClientTls, Role};
 
 /// How long one replica may take to be connected to.
 const CONNECTING: Duration = Duration::from_secs(2);
@@ -56,14 +60,26 @@ impl Address {
     }
 }
 
+/// What a connection is to be.
+#[derive(Debug, Clone)]
+pub enum Carrier {
+    Clear,
+    /// Both ends show certificates, and the other one's must be made out to that role.
+    Mutual(ClientTls, Role),
+}
+
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
 /// A channel to whichever of these replicas answers. Nothing is connected before the first call.
-pub fn channel(replicas: Vec<Address>) -> Channel {
+pub fn channel(replicas: Vec<Address>, carrier: Carrier) -> Channel {
     let replicas: Arc<[Address]> = replicas.into();
     // Not every client begins with the same one.
     let turn = Arc::new(AtomicUsize::new(rand::rng().random_range(0..replicas.len().max(1))));
     let connect = tower::service_fn(move |_: Uri| {
-        let (replicas, turn) = (Arc::clone(&replicas), Arc::clone(&turn));
-        async move { Ok::<_, io::Error>(TokioIo::new(connect(&replicas, &turn).await?)) }
+        let (replicas, turn, carrier) = (Arc::clone(&replicas), Arc::clone(&turn), carrier.clone());
+        async move { Ok::<_, io::Error>(TokioIo::new(connect(&replicas, &turn, &carrier).await?)) }
     });
     Endpoint::from_static("http://replicas")
         .http2_keep_alive_interval(KEEPALIVE)
@@ -73,21 +89,30 @@ pub fn channel(replicas: Vec<Address>) -> Channel {
 }
 
 /// To the first that takes it, beginning behind the one that was last.
-async fn connect(replicas: &[Address], turn: &AtomicUsize) -> io::Result<TcpStream> {
+async fn connect(replicas: &[Address], turn: &AtomicUsize, carrier: &Carrier) -> io::Result<Box<dyn Io>> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "no address is known");
     for _ in replicas {
         let next = turn.fetch_add(1, Ordering::Relaxed) % replicas.len();
-        match timeout(CONNECTING, TcpStream::connect(replicas[next].0.as_str())).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
+        match timeout(CONNECTING, open(&replicas[next], carrier)).await {
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failed = error,
             Err(_) => failed = io::ErrorKind::TimedOut.into(),
         }
         tracing::debug!(address = %replicas[next], error = %failed, "not connected");
     }
     Err(failed)
+}
+
+async fn open(replica: &Address, carrier: &Carrier) -> io::Result<Box<dyn Io>> {
+    let stream = TcpStream::connect(replica.0.as_str()).await?;
+    stream.set_nodelay(true)?;
+    Ok(match carrier {
+        Carrier::Clear => Box::new(stream),
+        // The certificate of now: it may have changed since the last connection.
+        Carrier::Mutual(tls, role) => {
+            Box::new(TlsConnector::from(tls.present()).connect(role.server_name(), stream).await?)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -118,8 +143,8 @@ mod tests {
         let address = |listener: &tokio::net::TcpListener| listener.local_addr().unwrap().to_string().parse().unwrap();
         let (replicas, turn) = ([address(&gone), address(&there)], AtomicUsize::new(0));
         drop(gone);
-        let peer = connect(&replicas, &turn).await.unwrap().peer_addr().unwrap();
-        assert_eq!(peer, there.local_addr().unwrap());
+        let (connected, accepted) = tokio::join!(connect(&replicas, &turn, &Carrier::Clear), there.accept());
+        assert!(connected.is_ok() && accepted.is_ok());
         // And the other way round next time.
         assert_eq!(turn.load(Ordering::Relaxed) % 2, 0);
     }

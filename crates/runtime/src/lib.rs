@@ -15,6 +15,7 @@ pub mod net;
 pub mod server;
 pub mod start;
 pub mod telemetry;
+pub mod tls;
 pub mod worker;
 
 pub use clock::Clock;

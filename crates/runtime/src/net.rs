@@ -1,4 +1,5 @@
-//! Connections as servers take them in, whatever carries them: a socket, or memory within one process.
+//! Connections as servers take them in, whatever carries them: a socket, with TLS on it or in the clear, or memory within one
+//! process. Each says who is at its other end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,18 +8,28 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Interceptor;
 use tonic::transport::server::Connected;
+use tonic::{Request, Status};
+
+use crate::tls::{Role, ServerTls};
 
 /// What a server serves: connections as clients open them.
 pub type Incoming = BoxStream<'static, io::Result<Connection>>;
 
 /// When no connection can be taken in, for want of open files say: before the next try.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// How long a handshake may take, and how many may be under way at once.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKES: usize = 256;
 
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -27,11 +38,39 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// The server's end of one connection.
 pub struct Connection {
     io: Box<dyn Io>,
+    peer: Peer,
+}
+
+/// Who is at the other end. Found among the extensions of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// Nobody was asked: the other end is in this process, or the listener is in the clear.
+    Unasked,
+    /// One whose certificate our authority made out to these.
+    Certified(Vec<Role>),
+}
+
+impl Peer {
+    pub fn may_be(&self, role: Role) -> bool {
+        match self {
+            Self::Unasked => true,
+            Self::Certified(roles) => roles.contains(&role),
+        }
+    }
+}
+
+/// Lets calls of one role through, and no others.
+pub fn only(role: Role) -> impl Interceptor + Clone {
+    move |request: Request<()>| match request.extensions().get::<Peer>() {
+        Some(peer) if peer.may_be(role) => Ok(request),
+        _ => Err(Status::permission_denied(format!("this is for {} alone, as a certificate says", role.name()))),
+    }
 }
 
 impl Connection {
+    /// Of one whom nobody asked.
     pub fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        Self { io: Box::new(io) }
+        Self { io: Box::new(io), peer: Peer::Unasked }
     }
 }
 
@@ -40,30 +79,66 @@ pub async fn bind(at: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(at).await.with_context(|| format!("{flag} {at} cannot be used"))
 }
 
-/// What comes in on a socket. One connection that fails is no reason to take no more.
+/// What comes in on a socket, in the clear.
 pub fn plain(listener: TcpListener) -> Incoming {
-    TcpListenerStream::new(listener)
-        .filter_map(|accepted| async {
-            match accepted {
-                Ok(stream) => {
-                    // It would only be slower.
-                    let _ = stream.set_nodelay(true);
-                    Some(Ok(Connection::new(stream)))
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection was not taken in");
-                    tokio::time::sleep(BREATH).await;
-                    None
+    accepted(listener).map(|stream| Ok(Connection::new(stream))).boxed()
+}
+
+/// The same behind a TLS handshake. One who does not get through it is nobody's concern but its own.
+pub fn secured(listener: TcpListener, tls: ServerTls) -> Incoming {
+    accepted(listener)
+        .map(move |stream| {
+            // The present one: it may have changed since the last connection.
+            let acceptor = TlsAcceptor::from(tls.present());
+            async move {
+                let from = stream.peer_addr();
+                match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        let certificates = stream.get_ref().1.peer_certificates();
+                        let peer = certificates.and_then(<[_]>::first).map_or(Peer::Unasked, |own| {
+                            Peer::Certified(
+                                [Role::Api, Role::Executor].into_iter().filter(|role| role.is_of(own)).collect(),
+                            )
+                        });
+                        Some(Ok(Connection { io: Box::new(stream), peer }))
+                    }
+                    Ok(Err(error)) => {
+                        tracing::debug!(?from, %error, "a handshake failed");
+                        None
+                    }
+                    Err(_) => None,
                 }
             }
         })
+        .buffer_unordered(HANDSHAKES)
+        .filter_map(std::future::ready)
         .boxed()
 }
 
-impl Connected for Connection {
-    type ConnectInfo = ();
+/// One connection that fails is no reason to take no more.
+fn accepted(listener: TcpListener) -> impl Stream<Item = TcpStream> + Send {
+    TcpListenerStream::new(listener).filter_map(|accepted| async {
+        match accepted {
+            Ok(stream) => {
+                // It would only be slower.
+                let _ = stream.set_nodelay(true);
+                Some(stream)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not taken in");
+                tokio::time::sleep(BREATH).await;
+                None
+            }
+        }
+    })
+}
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
 }
 
 impl AsyncRead for Connection {

@@ -1,6 +1,7 @@
 //! Settings of the api.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use taskplane_domain::task::Deadlines;
 
@@ -22,6 +23,9 @@ pub struct ApiArgs {
     /// Do not describe the API to clients that ask (gRPC reflection)
     #[arg(long, env = "TASKPLANE_NO_REFLECTION")]
     pub no_reflection: bool,
+    /// How long the public port goes on to serve calls after its health has turned.
+    #[arg(skip)]
+    pub notice: Duration,
     /// When Tasks are called stuck; the same as the reaper's.
     #[arg(skip)]
     pub deadlines: Deadlines,

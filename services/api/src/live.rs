@@ -9,6 +9,7 @@ use taskplane_proto::internal::v1 as pb;
 use taskplane_proto::internal::v1::executor_logs_client::ExecutorLogsClient;
 use taskplane_runtime::dial::Address;
 use taskplane_runtime::internal::Internal;
+use taskplane_runtime::tls::Role;
 use tokio::time::timeout;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -49,7 +50,7 @@ impl LogRoutes {
                 if let Some(channel) = channels.get(to) {
                     return Some(channel.clone());
                 }
-                let channel = internal.dial(vec![to.parse::<Address>().ok()?])?;
+                let channel = internal.dial(Role::Executor, vec![to.parse::<Address>().ok()?])?;
                 if channels.len() >= CHANNELS {
                     channels.clear();
                 }

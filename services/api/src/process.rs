@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
@@ -10,6 +11,8 @@ use taskplane_platform::process::{check_database, connect, keys};
 use taskplane_platform::{Control, ControlArgs, serve_measures};
 use taskplane_proto::token::Keyring;
 use taskplane_runtime::internal::{Internal, InternalArgs};
+use taskplane_runtime::start::{DRAIN, seconds};
+use taskplane_runtime::tls::{Identity, Role, ServerTls};
 use taskplane_runtime::{CommonArgs, Lifecycle, files, net};
 use taskplane_store::StoreOptions;
 
@@ -22,6 +25,12 @@ pub struct ServeArgs {
     /// Where the public gRPC API listens; port 0 takes a free one
     #[arg(long, env = "TASKPLANE_LISTEN", default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
+    /// Certificate of the public API, and what is between it and its authority, in PEM: TLS instead of the clear
+    #[arg(long, env = "TASKPLANE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM
+    #[arg(long, env = "TASKPLANE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Listen on an address that other machines reach, although nobody is asked who they are
     #[arg(long, env = "TASKPLANE_INSECURE_LISTEN")]
     pub insecure_listen: bool,
@@ -37,6 +46,10 @@ pub struct ServeArgs {
     /// The object store that api, executors and reaper share: file:///absolute/path, on one host
     #[arg(long, env = "TASKPLANE_OBJECTS_URL", value_name = "URL")]
     pub objects_url: String,
+    /// When asked to stop: seconds between health that says so and a public port that takes no more calls, for whatever
+    /// balances the load to notice
+    #[arg(long, env = "TASKPLANE_DRAIN_NOTICE", default_value = "2", value_name = "SECONDS", value_parser = notice)]
+    pub drain_notice: Duration,
     /// Keys that seal page and resume tokens: one or two lines of 64 hexadecimal digits, the same for all replicas
     #[arg(long, env = "TASKPLANE_TOKEN_KEY_FILE", value_name = "FILE")]
     pub token_key_file: PathBuf,
@@ -58,6 +71,15 @@ pub struct MigrateArgs {
     pub database_url: String,
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// There must be time left for the calls at hand.
+fn notice(text: &str) -> Result<Duration, String> {
+    let longest = DRAIN / 2;
+    match seconds(text)? {
+        notice if notice <= longest => Ok(notice),
+        _ => Err(format!("must be at most {} seconds", longest.as_secs())),
+    }
 }
 
 /// What the command line asks for.
@@ -109,6 +131,7 @@ pub enum Checked {
 pub struct Settings {
     args: ServeArgs,
     control: Control,
+    tls: Option<ServerTls>,
     internal: Internal,
     objects: Objects,
     tokens: Keyring,
@@ -121,11 +144,14 @@ impl Settings {
             "--listen {} is reached by other machines, and nobody is asked who they are: listen on 127.0.0.1, or add --insecure-listen",
             args.listen
         );
-        let internal = args.internal.check()?;
+        let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| {
+            ServerTls::public(Identity { certificate, key }).context("--tls-cert and --tls-key cannot be used")
+        });
+        let internal = args.internal.check(Role::Api)?;
         internal.may_listen(args.internal_listen, "--internal-listen")?;
         let tokens = keys("--token-key-file", &args.token_key_file)?;
         let objects = Objects::open(&args.objects_url).context("--objects-url")?;
-        Ok(Self { control: args.control.check()?, internal, objects, tokens, args })
+        Ok(Self { control: args.control.check()?, tls: tls.transpose()?, internal, objects, tokens, args })
     }
 }
 
@@ -147,15 +173,19 @@ async fn migrate(url: &str) -> anyhow::Result<()> {
 }
 
 async fn serve(lifecycle: Lifecycle, settings: Settings) -> anyhow::Result<()> {
-    let Settings { args, control, internal, objects, tokens } = settings;
+    let Settings { args, control, tls, internal, objects, tokens } = settings;
     let public = net::bind(args.listen, "--listen").await?;
     let address = public.local_addr()?;
     let (internal_address, incoming) = internal.listen(args.internal_listen, "--internal-listen").await?;
     let platform = control.open(lifecycle).await?;
     let deadlines = args.control.deadlines.deadlines();
     serve_measures(&platform, args.common.metrics_listen, deadlines).await?;
-    let listeners = Listeners { public: net::plain(public), internal: incoming };
-    let api_args = ApiArgs { deadlines, ..args.api };
+    let public = match tls {
+        None => net::plain(public),
+        Some(tls) => net::secured(public, tls),
+    };
+    let listeners = Listeners { public, internal: incoming };
+    let api_args = ApiArgs { deadlines, notice: args.drain_notice, ..args.api };
     for (file, address) in [(&args.address_file, address), (&args.internal_address_file, internal_address)] {
         if let Some(file) = file {
             files::write_whole(file, &format!("{address}\n")).with_context(|| file.display().to_string())?;

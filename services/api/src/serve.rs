@@ -13,11 +13,14 @@ use taskplane_proto::v1::security_group_service_server::SecurityGroupServiceServ
 use taskplane_proto::v1::service_instance_service_server::ServiceInstanceServiceServer;
 use taskplane_proto::v1::space_service_server::SpaceServiceServer;
 use taskplane_proto::v1::task_service_server::TaskServiceServer;
-use taskplane_runtime::net::Incoming;
+use taskplane_runtime::Lifecycle;
+use taskplane_runtime::net::{Incoming, only};
 use taskplane_runtime::server::{self, MESSAGE_IN, MESSAGE_OUT};
+use taskplane_runtime::tls::Role;
 use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 
 use crate::Api;
 use crate::args::ApiArgs;
@@ -57,26 +60,34 @@ pub async fn run(
 
     let Listeners { public, internal } = listeners;
     let public_routes = public_routes(&api)?.add_service(health_service);
-    let internal_routes = Routes::new(
-        ExecutorControlServer::new(api.clone())
-            .max_decoding_message_size(MESSAGE_OUT)
-            .max_encoding_message_size(MESSAGE_OUT),
-    );
+    let control = ExecutorControlServer::new(api.clone())
+        .max_decoding_message_size(MESSAGE_OUT)
+        .max_encoding_message_size(MESSAGE_OUT);
+    let internal_routes = Routes::new(InterceptedService::new(control, only(Role::Executor)));
 
+    // Health turns first. Then there is time to notice; then no more calls are taken, and those at hand are finished.
+    let (notice, door) = (api.args.notice, Lifecycle::new());
     let leaving = async {
         lifecycle.soft().cancelled().await;
         health.set_not_serving::<TaskServiceServer<Api>>().await;
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        tokio::select! {
+            () = tokio::time::sleep(notice) => {}
+            () = lifecycle.hard().cancelled() => {}
+        }
+        door.soft().cancel();
         // Its watchers have been told, and need not keep the server from going.
         health.clear_service_status(<TaskServiceServer<Api> as NamedService>::NAME).await;
         health.clear_service_status("").await;
         Ok(())
     };
-    tokio::try_join!(
-        server::serve(public_routes, public, UNHURRIED, &lifecycle),
-        server::serve(internal_routes, internal, UNHURRIED, &lifecycle),
-        leaving,
-    )?;
+    let serving = async {
+        tokio::select! {
+            served = server::serve(public_routes, public, UNHURRIED, &door) => served,
+            () = lifecycle.hard().cancelled() => Ok(()),
+        }
+    };
+    tokio::try_join!(serving, server::serve(internal_routes, internal, UNHURRIED, &lifecycle), leaving,)?;
     Ok(())
 }
 

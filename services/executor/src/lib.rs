@@ -20,10 +20,12 @@ use taskplane_backend::Backend;
 use taskplane_logs::Objects;
 use taskplane_proto::internal::v1::executor_logs_server::ExecutorLogsServer;
 use taskplane_runtime::Lifecycle;
-use taskplane_runtime::net::Incoming;
+use taskplane_runtime::net::{Incoming, only};
 use taskplane_runtime::server::{self, MESSAGE_OUT};
+use taskplane_runtime::tls::Role;
 use tokio::sync::oneshot;
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
 pub use args::ExecutorArgs;
@@ -76,7 +78,8 @@ pub async fn run(
     // Nobody needs to be waiting for it.
     let _ = ready.send(());
 
-    let routes = Routes::new(ExecutorLogsServer::new(executor.clone()).max_encoding_message_size(MESSAGE_OUT));
+    let output = ExecutorLogsServer::new(executor.clone()).max_encoding_message_size(MESSAGE_OUT);
+    let routes = Routes::new(InterceptedService::new(output, only(Role::Api)));
     let logs = lifecycle.child();
     let serving = logs.clone();
     lifecycle

@@ -12,6 +12,7 @@ use taskplane_backend::Backend;
 use taskplane_logs::Objects;
 use taskplane_runtime::dial::Address;
 use taskplane_runtime::internal::{Internal, InternalArgs};
+use taskplane_runtime::tls::Role;
 use taskplane_runtime::{CommonArgs, Lifecycle};
 use tokio::sync::oneshot;
 use tonic::transport::Channel;
@@ -81,7 +82,7 @@ impl ExecutorProcessArgs {
             self.executor.executor_name.is_some(),
             "--executor-name is missing: a name of this executor's own, the same over restarts; two of one name end each other's sessions"
         );
-        let internal = self.internal.check()?;
+        let internal = self.internal.check(Role::Executor)?;
         for api in &self.api_address {
             internal.may_dial(api, "--api-address")?;
         }
@@ -94,7 +95,7 @@ impl ExecutorProcessArgs {
         match self.backend {
             BackendKind::Local => self.local.check().map(drop)?,
         }
-        let api = internal.dial(self.api_address.clone()).context("--api-address must not be dialled")?;
+        let api = internal.dial(Role::Api, self.api_address.clone()).context("--api-address must not be dialled")?;
         let objects = Objects::open(&self.objects_url).context("--objects-url")?;
         Ok(Settings { args: self, internal, api, objects })
     }

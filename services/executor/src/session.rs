@@ -18,6 +18,8 @@ use crate::args::ExecutorArgs;
 
 /// How long a call other than the long poll may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+/// The same for a heartbeat: several must fit into a lease.
+const BEAT: Duration = Duration::from_secs(4);
 const RETRY: Duration = Duration::from_millis(500);
 const CLUSTER: &str = "local";
 
@@ -91,12 +93,19 @@ impl Session {
 
     /// Renews the lease until the session is over; returns why it is.
     pub async fn keep_alive(self) -> anyhow::Error {
+        let mut pause = self.heartbeat;
         loop {
-            tokio::time::sleep(self.heartbeat).await;
-            match control(&self.api).heartbeat(hurried(pb::HeartbeatRequest { session: self.id.clone() })).await {
+            tokio::time::sleep(pause).await;
+            let mut request = Request::new(pb::HeartbeatRequest { session: self.id.clone() });
+            request.set_timeout(BEAT);
+            pause = match control(&self.api).heartbeat(request).await {
                 Err(status) if is_over(&status) => return lost(&status),
-                Err(status) => tracing::warn!(code = ?status.code(), error = status.message(), "heartbeat failed"),
-                Ok(_) => {}
+                Err(status) => {
+                    tracing::warn!(code = ?status.code(), error = status.message(), "heartbeat failed");
+                    // The lease runs on meanwhile: another replica may answer at once.
+                    jittered(RETRY)
+                }
+                Ok(_) => self.heartbeat,
             }
         }
     }

@@ -22,6 +22,11 @@ pub async fn target(context: &Context) -> Result<(), Failure> {
         let choice = Stored {
             // With its scheme, as it was understood.
             api: typed.api.as_ref().map(|_| context.session.url.clone()).or_else(|| kept.api.clone()),
+            ca_file: typed
+                .ca_file
+                .as_ref()
+                .and_then(|file| std::path::absolute(file).ok())
+                .or_else(|| kept.ca_file.clone()),
             space: typed.space.clone().or_else(|| kept.space.clone()),
         };
         store(path, &choice)?;

@@ -1,0 +1,15 @@
+//! The services as processes of their own, on a real PostgreSQL: how they start, speak to each other, and go on when some die.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+#[path = "../e2e/client.rs"]
+#[expect(dead_code, reason = "the words of all tests; each suite speaks some of them")]
+mod client;
+mod deploy;
+mod drain;
+mod identity;
+mod kit;
+mod pki;
+mod server;
+mod settings;
+mod start;
+mod whole;
