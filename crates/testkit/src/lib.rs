@@ -1,3 +1,4 @@
 //! What tests stand on: real servers and databases of their own, and the things to ask them with.
 
 pub mod postgres;
+pub mod proxy;

@@ -4,9 +4,10 @@
 //! That happens when the [`Postgres`] is dropped, and just as well when the test process is killed; then it stops the server
 //! and removes the cluster.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -49,11 +50,26 @@ log_timezone = 'UTC'
 timezone = 'UTC'
 ";
 
+/// What a crash of the server alone must not lose: a commit that was answered is with the operating system.
+const DURABLE: &str = "
+synchronous_commit = on
+";
+
+/// How a server is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Sessions are ended, and what is in memory is written.
+    Fast,
+    /// As a crash: nothing is tidied up, and the next start recovers.
+    Immediate,
+}
+
 /// A running server that ends with this value, or with the process.
 #[derive(Debug)]
 pub struct Postgres {
     keeper: Child,
     binaries: PathBuf,
+    cluster: PathBuf,
     port: u16,
     databases: AtomicU32,
 }
@@ -61,13 +77,81 @@ pub struct Postgres {
 impl Postgres {
     /// Makes a cluster and starts a server on it. Takes a second or two.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with("")
+    }
+
+    /// The same for tests that stop it: what it has acknowledged, it keeps, whatever ends it short of the machine.
+    pub fn start_durable() -> anyhow::Result<Self> {
+        Self::start_with(DURABLE)
+    }
+
+    fn start_with(settings: &str) -> anyhow::Result<Self> {
         let binaries = find_binaries()?;
         for _ in 1..START_ATTEMPTS {
-            if let Ok(started) = Self::start_once(&binaries) {
+            if let Ok(started) = Self::start_once(&binaries, settings) {
                 return Ok(started);
             }
         }
-        Self::start_once(&binaries)
+        Self::start_once(&binaries, settings)
+    }
+
+    /// Stops the server; its keeper and its cluster stay.
+    pub fn stop(&self, how: Stop) -> anyhow::Result<()> {
+        let mode = match how {
+            Stop::Fast => "fast",
+            Stop::Immediate => "immediate",
+        };
+        self.control(&["stop", "-s", "-w", "-t", "60", "-m", mode])
+    }
+
+    /// Starts a stopped server again, on the same cluster and port.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        let log = self.cluster.join("log");
+        self.control(&["start", "-s", "-w", "-t", "60", "-l", &log.to_string_lossy()])
+    }
+
+    fn control(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut pg_ctl = as_owner(self.binaries.join("pg_ctl"), owner()?.as_ref());
+        // What a server inherits it keeps: nobody is to wait for the end of its output.
+        pg_ctl.args(arguments).arg("-D").arg(self.cluster.join("data")).current_dir("/");
+        pg_ctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let ended = pg_ctl.status().context("pg_ctl does not start")?;
+        if !ended.success() {
+            let log = fs::read_to_string(self.cluster.join("log")).unwrap_or_default();
+            bail!("pg_ctl {arguments:?} ended with {ended}: {}", log.trim());
+        }
+        Ok(())
+    }
+
+    /// Where the server of such a URL listens.
+    ///
+    /// # Panics
+    /// When it is no URL of a server of ours.
+    #[must_use]
+    pub fn address_of(url: &str) -> SocketAddr {
+        let host = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).map(|(host, _)| host);
+        match host.and_then(|host| host.parse().ok()) {
+            Some(address) => address,
+            None => panic!("no URL of a server of this suite: {url}"),
+        }
+    }
+
+    /// The same database, by way of a proxy.
+    #[must_use]
+    pub fn by_way_of(url: &str, proxy: SocketAddr) -> String {
+        url.replacen(&Self::address_of(url).to_string(), &proxy.to_string(), 1)
+    }
+
+    /// One of PostgreSQL's programs.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed.
+    #[must_use]
+    pub fn binary(name: &str) -> PathBuf {
+        match find_binaries() {
+            Ok(binaries) => binaries.join(name),
+            Err(error) => panic!("{error:#}"),
+        }
     }
 
     /// The one server of this test process, started when it is first asked for.
@@ -103,7 +187,7 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    fn start_once(binaries: &Path) -> anyhow::Result<Self> {
+    fn start_once(binaries: &Path, settings: &str) -> anyhow::Result<Self> {
         let owner = owner()?;
         let directory = tempfile::Builder::new().prefix("taskplane-pg-").tempdir().context("no temporary directory")?;
         let cluster = directory.path();
@@ -114,14 +198,15 @@ impl Postgres {
         let own = format!("port = {port}\nunix_socket_directories = '{}'\n", cluster.display());
 
         let mut keeper = as_owner("/bin/sh", owner.as_ref());
-        keeper.args(["-c", KEEPER, "keeper"]).args([binaries, cluster]).arg([SETTINGS, &own].concat());
+        keeper.args(["-c", KEEPER, "keeper"]).args([binaries, cluster]).arg([SETTINGS, settings, &own].concat());
         keeper.current_dir("/").process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = keeper.spawn().context("the server's keeper does not start")?;
         // From here on the keeper removes the directory, whatever becomes of this process.
         let cluster = directory.keep();
         let said = keeper.stdout.take().map(first_line).transpose()?.unwrap_or_default();
         let log = fs::read_to_string(cluster.join("log")).unwrap_or_default();
-        let started = Self { keeper, binaries: binaries.to_owned(), port, databases: AtomicU32::new(0) };
+        let databases = AtomicU32::new(0);
+        let started = Self { keeper, binaries: binaries.to_owned(), cluster: cluster.clone(), port, databases };
         if said != "ready" {
             bail!("the PostgreSQL server does not start: {}", log.trim());
         }
@@ -156,7 +241,7 @@ fn owner() -> anyhow::Result<Option<User>> {
     bail!("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody")
 }
 
-fn as_owner(program: &str, owner: Option<&User>) -> Command {
+fn as_owner(program: impl AsRef<OsStr>, owner: Option<&User>) -> Command {
     let mut command = Command::new(program);
     command.env("LC_ALL", "C");
     if let Some(owner) = owner {
@@ -220,10 +305,6 @@ mod tests {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    fn cluster(postgres: &Postgres) -> PathBuf {
-        PathBuf::from(ask(&postgres.url("postgres"), "show data_directory")).parent().unwrap().to_owned()
-    }
-
     #[test]
     fn databases_are_new_and_apart() {
         let (one, two) = (Postgres::shared().create_database(), Postgres::shared().create_database());
@@ -236,9 +317,23 @@ mod tests {
     }
 
     #[test]
+    fn a_durable_server_keeps_what_it_acknowledged_however_it_is_stopped() {
+        let postgres = Postgres::start_durable().unwrap();
+        let url = postgres.create_database();
+        ask(&url, "create table kept (a int)");
+        for (rows, how) in [(1, Stop::Immediate), (2, Stop::Fast)] {
+            ask(&url, "insert into kept values (1)");
+            postgres.stop(how).unwrap();
+            assert!(TcpStream::connect(Postgres::address_of(&url)).is_err());
+            postgres.resume().unwrap();
+            assert_eq!(ask(&url, "select count(*) from kept"), rows.to_string());
+        }
+    }
+
+    #[test]
     fn a_dropped_server_leaves_nothing() {
         let postgres = Postgres::start().unwrap();
-        let (port, cluster) = (postgres.port, cluster(&postgres));
+        let (port, cluster) = (postgres.port, postgres.cluster.clone());
         assert!(cluster.is_dir());
         drop(postgres);
         assert!(!cluster.exists());
@@ -248,7 +343,7 @@ mod tests {
     #[test]
     fn a_server_ends_when_nobody_holds_its_pipe() {
         let mut postgres = Postgres::start().unwrap();
-        let (port, cluster) = (postgres.port, cluster(&postgres));
+        let (port, cluster) = (postgres.port, postgres.cluster.clone());
         // What the system does to a killed process: its files are closed, and nothing of it is run.
         drop(postgres.keeper.stdin.take());
         postgres.keeper.wait().unwrap();
