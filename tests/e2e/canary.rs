@@ -68,7 +68,7 @@ fn a_mark_is_found_in_each_of_its_forms() {
 async fn search(database: Option<String>) {
     let mut args = vec!["--log".to_owned(), "debug".to_owned()];
     if let Some(url) = &database {
-        args.extend(["--database-url".to_owned(), url.clone()]);
+        args.extend(["--database-url", url, "--log-format", "json"].map(str::to_owned));
     }
     let options = Options { args, ..Options::default() };
     let heard = Heard::default();

@@ -314,31 +314,3 @@ async fn a_log_that_nobody_is_to_keep_is_gone_and_not_merely_empty() {
 fn has_chunks(path: &Path) -> bool {
     std::fs::read_dir(path).is_ok_and(|mut dir| dir.next().is_some())
 }
-
-#[tokio::test]
-async fn measurements_are_served_where_that_is_asked_for() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let args = vec!["--metrics-listen".into(), free.to_string()];
-    let server = Server::start_with(Options { args, ..Options::default() }).await;
-    let client = server.client();
-    client.app(&[("a", "")]).await;
-    let run = client.run("sleep 600").await;
-    client.running(&run.name).await;
-    let (head, body) = scrape(free, "/metrics").await;
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert!(body.contains("\ntaskplane_tasks_live{state=\"RUNNING\"} 1\n"), "{body}");
-    assert!(body.contains("\ntaskplane_tasks_stuck{state=\"CANCELLING\",reason=\"NOT_ENDING\"} 0\n"), "{body}");
-    assert!(body.contains("\ntaskplane_executors_open 1\n"), "{body}");
-    assert!(scrape(free, "/").await.0.starts_with("HTTP/1.1 404"));
-}
-
-async fn scrape(at: std::net::SocketAddr, path: &str) -> (String, String) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    within(stream.read_to_string(&mut answer)).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned())
-}

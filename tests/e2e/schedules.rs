@@ -11,7 +11,7 @@ use crate::server::{Options, Server, within};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// So far ahead that the server's next minute begins in about this time.
-fn before_a_minute(left: Duration, besides: Duration) -> Options {
+pub fn before_a_minute(left: Duration, besides: Duration) -> Options {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let millis = (120_000 - left.as_millis() - now.as_millis() % 60_000) % 60_000;
     Options { ahead: Duration::from_millis(u64::try_from(millis).unwrap()) + besides, ..Options::default() }

@@ -1,6 +1,8 @@
 //! The house as `docs/ARCHITECTURE.md` draws it: which crate may see which, and who owns what comes from outside.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod logging;
+mod metrics;
 mod workspace;
 
 use std::collections::BTreeSet;

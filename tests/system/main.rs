@@ -4,6 +4,8 @@
 #[path = "../e2e/client.rs"]
 #[expect(dead_code, reason = "the words of all tests; each suite speaks some of them")]
 mod client;
+#[path = "../e2e/collector.rs"]
+mod collector;
 mod deploy;
 mod drain;
 mod identity;
@@ -12,4 +14,5 @@ mod pki;
 mod server;
 mod settings;
 mod start;
+mod traces;
 mod whole;

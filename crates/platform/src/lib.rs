@@ -3,12 +3,14 @@
 //! An executor has no part in this: it reaches neither store nor bus, and stands on `taskplane-runtime` alone.
 
 mod bus;
+mod database;
 mod feed;
 mod measure;
 pub mod process;
 mod relay;
 
 pub use bus::BusArgs;
+pub use database::database;
 pub use feed::Feed;
 pub use measure::{measure, serve_measures};
 pub use process::{Control, ControlArgs, DeadlineArgs};

@@ -4,20 +4,14 @@ use std::net::SocketAddr;
 
 use taskplane_domain::task::Deadlines;
 use taskplane_runtime::metrics::{self, Gauge, Sample};
-use taskplane_runtime::net;
 use taskplane_store::{Measures, Store};
 
 use crate::Platform;
 
 /// Serves them for as long as the process lives, when it is to.
 pub async fn serve_measures(platform: &Platform, at: Option<SocketAddr>, deadlines: Deadlines) -> anyhow::Result<()> {
-    let Some(at) = at else { return Ok(()) };
-    let listener = net::bind(at, "--metrics-listen").await?;
-    tracing::info!(address = %listener.local_addr()?, "measurements are served");
     let store = platform.store.clone();
-    let measured = move || measure(store.clone(), deadlines);
-    platform.lifecycle.spawn_vital("metrics", metrics::serve(listener, platform.lifecycle.clone(), measured));
-    Ok(())
+    metrics::serve_at(at, &platform.lifecycle, move || measure(store.clone(), deadlines)).await
 }
 
 /// As things are at this moment.

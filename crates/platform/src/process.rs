@@ -10,7 +10,7 @@ use taskplane_runtime::{Clock, Lifecycle, failpoint};
 use taskplane_store::{DatabaseClock, Keyring, SchemaState, Store, StoreError, StoreOptions};
 
 use crate::bus::{BusArgs, CheckedBus};
-use crate::{Feed, Platform, relay};
+use crate::{Feed, Platform, database, relay};
 
 /// Between two looks at a schema, or a database, that is not there yet.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -106,6 +106,7 @@ impl Control {
         let feed = Feed::new(self.bus.open(&lifecycle).await?);
         let platform = Platform { clock: Clock::ahead(failpoint::clock_ahead()), store, feed, lifecycle };
         platform.lifecycle.spawn("relay", relay(platform.clone()));
+        platform.lifecycle.spawn("database", database(platform.clone()));
         Ok(platform)
     }
 }
@@ -125,7 +126,7 @@ pub async fn connect(url: &str, options: &StoreOptions) -> anyhow::Result<Store>
         loop {
             match Store::connect(url, options.clone()).await {
                 Err(StoreError::Unreachable { at, source }) => {
-                    tracing::warn!(at, error = source, "the database does not answer, trying again");
+                    tracing::warn!(address = at, error = source, "the database does not answer, trying again");
                     tokio::time::sleep(jittered(PAUSE)).await;
                 }
                 connected => return connected,

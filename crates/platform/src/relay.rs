@@ -7,7 +7,10 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use taskplane_domain::event::Event;
+use taskplane_runtime::telemetry;
 use taskplane_runtime::worker::{self, Pass};
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::Platform;
 
@@ -31,7 +34,7 @@ async fn pass(platform: &Platform) -> anyhow::Result<Pass> {
     }
     let bus = platform.feed.bus();
     let taken: Vec<_> = futures::stream::iter(heads)
-        .map(|(row, event)| async move { (row, bus.publish(&event).await) })
+        .map(|(row, event)| async move { (row, bus.publish(&event).instrument(span(&event)).await) })
         .buffer_unordered(PIPELINE)
         .collect()
         .await;
@@ -41,4 +44,13 @@ async fn pass(platform: &Platform) -> anyhow::Result<Pass> {
         Some(error) => Err(error.into()),
         None => Ok(Pass::More),
     }
+}
+
+/// A part of the trace of the call that began it all; what no call began is not traced.
+fn span(event: &Event) -> Span {
+    let Some(trace) = &event.trace else { return Span::none() };
+    let (fact, sequence) = (event.fact.as_str(), event.sequence);
+    let span = info_span!(parent: None, "event.publish", event.fact = fact, event.sequence = sequence, event.subject = %event.subject);
+    telemetry::continue_from(&span, trace);
+    span
 }

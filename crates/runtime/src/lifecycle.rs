@@ -6,12 +6,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::metrics::Metrics;
+use crate::vitals::Vitals;
+
 /// Shared by everything that runs in a process.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     soft: CancellationToken,
     hard: CancellationToken,
     tracker: TaskTracker,
+    vitals: Vitals,
+    metrics: Metrics,
 }
 
 impl Lifecycle {
@@ -27,6 +32,16 @@ impl Lifecycle {
     /// Let go of everything.
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
+    }
+
+    /// How the parts of the process are.
+    pub fn vitals(&self) -> &Vitals {
+        &self.vitals
+    }
+
+    /// What the process counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Runs `work` beside the caller; the process waits for it before it ends.
@@ -53,7 +68,12 @@ impl Lifecycle {
 
     /// A part of this one: it can be stopped alone, and is stopped with the whole.
     pub fn child(&self) -> Self {
-        Self { soft: self.soft.child_token(), hard: self.hard.child_token(), tracker: TaskTracker::new() }
+        Self { soft: self.soft.child_token(), hard: self.hard.child_token(), ..self.apart() }
+    }
+
+    /// A part of the same process that ends on its own: whoever made it sees to that.
+    pub fn apart(&self) -> Self {
+        Self { vitals: self.vitals.clone(), metrics: self.metrics.clone(), ..Self::default() }
     }
 
     /// Returns once everything that was spawned has ended.

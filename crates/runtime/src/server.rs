@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tower_http::trace::TraceLayer;
 
+use crate::calls::CallsLayer;
 use crate::lifecycle::Lifecycle;
 use crate::net::Incoming;
 use crate::telemetry;
@@ -52,6 +53,7 @@ pub async fn serve(
         .http2_max_pending_accept_reset_streams(Some(20))
         .http2_max_header_list_size(16 * 1024)
         .layer(trace)
+        .layer(CallsLayer::new(lifecycle.metrics()))
         .layer(MannersLayer { unhurried })
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, lifecycle.soft().clone().cancelled_owned());

@@ -26,7 +26,7 @@ pub struct CommonArgs {
     /// Where traces go by OTLP over gRPC, for example http://127.0.0.1:4317; nowhere when unset
     #[arg(long, env = "TASKPLANE_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// Where measurements are served for Prometheus, as http://ADDRESS:PORT/metrics; nowhere when unset
+    /// Where measurements are served for Prometheus at /metrics, and health at /readyz and /livez; nowhere when unset
     #[arg(long, env = "TASKPLANE_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
     /// Look at all settings, say whether they can work, and end
@@ -81,6 +81,7 @@ async fn supervise(lifecycle: &Lifecycle, run: impl Future<Output = anyhow::Resu
     let signalled = async {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::info!("asked to stop, draining");
+        lifecycle.vitals().leave();
         lifecycle.soft().cancel();
         tokio::select! {
             _ = terminate.recv() => {}

@@ -9,12 +9,18 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use crate::json::{Json, JsonFields};
+
 /// The header of W3C trace context.
 const TRACEPARENT: &str = "traceparent";
+
+/// The span around everything that a loop does.
+pub(crate) const LOOP: &str = "worker";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -42,14 +48,16 @@ pub fn init(
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Json => lines.fmt_fields(JsonFields).event_format(Json).boxed(),
     };
     let provider = otlp_endpoint.map(|endpoint| provider(service, endpoint)).transpose()?;
     // Spans of the exporter's own calls would be exported by further calls, without end.
     let ours = EnvFilter::new("info,h2=off,hyper=off,tonic=off,tower=off,opentelemetry=off");
-    let traces = provider
-        .as_ref()
-        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)).with_filter(ours));
+    // A loop has no end, so its span would never be told: what it does begins traces of its own.
+    let bounded = filter_fn(|metadata| !metadata.is_span() || metadata.name() != LOOP);
+    let traces = provider.as_ref().map(|provider| {
+        tracing_opentelemetry::layer().with_tracer(provider.tracer(service)).with_filter(ours.and(bounded))
+    });
     tracing_subscriber::registry().with(traces).with(lines.with_filter(filter)).try_init()?;
     Ok(Telemetry { provider })
 }
@@ -82,18 +90,35 @@ pub fn continue_trace(span: &Span, headers: &http::HeaderMap) {
 
 /// Makes `span` a child of the span that `traceparent` names.
 pub fn continue_from(span: &Span, traceparent: &str) {
-    let carrier = std::collections::HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
     // Fails only where traces are not collected at all.
-    let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
+    let _ = span.set_parent(named(traceparent));
+}
+
+/// Makes `span` refer to another one, beside which it goes on.
+pub fn link(span: &Span, other: &Span) {
+    span.add_link(other.context().span().span_context().clone());
+}
+
+fn named(traceparent: &str) -> opentelemetry::Context {
+    let carrier = std::collections::HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    TraceContextPropagator::new().extract(&carrier)
+}
+
+/// `span` as others can continue it; None where traces are not collected.
+pub fn traceparent_of(span: &Span) -> Option<String> {
+    let context = span.context();
+    if !context.span().span_context().is_valid() {
+        return None;
+    }
+    let mut carrier = std::collections::HashMap::new();
+    TraceContextPropagator::new().inject_context(&context, &mut carrier);
+    carrier.remove(TRACEPARENT)
 }
 
 /// The present span as others can continue it; where traces are not collected, what the caller sent is handed on.
 pub fn traceparent(metadata: &tonic::metadata::MetadataMap) -> Option<String> {
-    let context = Span::current().context();
-    if context.span().span_context().is_valid() {
-        let mut carrier = std::collections::HashMap::new();
-        TraceContextPropagator::new().inject_context(&context, &mut carrier);
-        return carrier.remove(TRACEPARENT);
+    if let Some(present) = traceparent_of(&Span::current()) {
+        return Some(present);
     }
     let sent = metadata.get(TRACEPARENT)?.to_str().ok()?;
     let well_formed = sent.len() == 55

@@ -8,6 +8,7 @@ use rand::Rng as _;
 use tokio::sync::Notify;
 
 use crate::lifecycle::Lifecycle;
+use crate::vitals::PATIENCE;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -37,31 +38,35 @@ pub enum Pass {
 }
 
 /// Runs `pass` at the start, at each ring, and each `period`, until the process is to stop. A pass takes no input and can be
-/// repeated without harm.
+/// repeated without harm. A pass that does not come to an end makes the process unready.
 pub async fn run<F, Fut>(name: &'static str, lifecycle: &Lifecycle, doorbell: &Doorbell, period: Duration, mut pass: F)
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = anyhow::Result<Pass>>,
 {
+    let pulse = lifecycle.vitals().pulse(name);
+    let passes =
+        lifecycle.metrics().counter("taskplane_worker_passes_total", "Turns of the loops.", &["worker", "outcome"]);
     let mut backoff = BACKOFF_FIRST;
     loop {
+        pulse.within(PATIENCE);
+        fail::fail_point!(&format!("worker::{name}"));
         let pause = tokio::select! {
             biased;
             () = lifecycle.hard().cancelled() => return,
             result = pass() => match result {
-                Ok(Pass::More) => {
+                Ok(pass) => {
+                    passes.add(&[name, "done"], 1);
                     backoff = BACKOFF_FIRST;
-                    Duration::ZERO
-                }
-                Ok(Pass::Idle) => {
-                    backoff = BACKOFF_FIRST;
-                    jittered(period)
-                }
-                Ok(Pass::IdleFor(pause)) => {
-                    backoff = BACKOFF_FIRST;
-                    pause.max(Duration::from_millis(1))
+                    match pass {
+                        Pass::More => Duration::ZERO,
+                        Pass::Idle => jittered(period),
+                        Pass::IdleFor(pause) => pause.max(Duration::from_millis(1)),
+                    }
                 }
                 Err(error) => {
+                    passes.add(&[name, "failed"], 1);
+                    pulse.within(BACKOFF_MAX * 2 + PATIENCE);
                     tracing::warn!(worker = name, error = format!("{error:#}"), "pass failed, trying again");
                     tokio::select! {
                         () = lifecycle.soft().cancelled() => return,
@@ -75,6 +80,7 @@ where
         if pause.is_zero() && !lifecycle.soft().is_cancelled() {
             continue;
         }
+        pulse.within(pause.saturating_add(PATIENCE));
         tokio::select! {
             biased;
             () = lifecycle.soft().cancelled() => return,
@@ -106,6 +112,30 @@ mod tests {
         })
         .await;
         assert_eq!(passes.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_hangs_is_seen_and_one_that_rests_is_well() {
+        let (lifecycle, doorbell) = (Lifecycle::new(), Doorbell::default());
+        let passes = AtomicU32::new(0);
+        let hour = Duration::from_secs(3600);
+        let worker = run("test", &lifecycle, &doorbell, hour, || async {
+            if passes.fetch_add(1, Ordering::SeqCst) == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok(Pass::IdleFor(hour))
+        });
+        let look = async {
+            tokio::time::sleep(hour / 2).await;
+            assert!(lifecycle.vitals().ailing().is_empty(), "it rests");
+            doorbell.ring();
+            tokio::time::sleep(PATIENCE - Duration::from_secs(1)).await;
+            assert!(lifecycle.vitals().ailing().is_empty(), "it may take its time");
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(lifecycle.vitals().ailing(), ["test has not been heard of in time"]);
+            lifecycle.hard().cancel();
+        };
+        tokio::join!(worker, look);
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,10 +31,12 @@ const CORRUPT_AGAIN: Duration = Duration::from_secs(60);
 pub type Decide = fn(DueJob, Timestamp) -> Option<JobChange>;
 
 /// What a pass came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ticked {
     pub jobs: u32,
     pub tasks: u32,
+    /// By how much each tick that was decided is behind its time.
+    pub late: Vec<Duration>,
     /// There may be more that is due now.
     pub more: bool,
 }
@@ -80,7 +82,8 @@ impl Store {
         let mut all = Ticked { more: due.len() as u64 >= u64::from(limit), ..Ticked::default() };
         for uid in due {
             match self.ticks_of(Some(uid), 1, cluster.clone(), decide).await {
-                Ok(Ticked { jobs, tasks, more: _ }) => {
+                Ok(Ticked { jobs, tasks, late, more: _ }) => {
+                    all.late.extend(late);
                     all.jobs += jobs;
                     all.tasks += tasks;
                 }
@@ -168,7 +171,10 @@ async fn pass(txn: &Txn, only: Option<Uuid>, limit: u32, cluster: Name, decide: 
     let tasks = writes.iter().map(|write: &JobWrite| write.births.len()).sum::<usize>();
     // What is held back takes no part any more; what another replica is at would be found again at once.
     let more = scene.rooms.made_way() || found > 0 && found + scene.rooms.elsewhere() == limit;
-    let ticked = Ticked { jobs: found, tasks: u32::try_from(tasks).unwrap_or(u32::MAX), more };
+    let runs = writes.iter().flat_map(|write| &write.runs);
+    let ticks = runs.filter_map(|run| Some(scene.now.duration_since(run.tick.as_ref()?.at)));
+    let late = ticks.map(|late| Duration::try_from(late).unwrap_or_default()).collect();
+    let ticked = Ticked { jobs: found, tasks: u32::try_from(tasks).unwrap_or(u32::MAX), late, more };
     scene.advance(txn, &writes, &counters).await?;
     job_write::all(txn, writes).await?;
     tick_room::hold_jobs(txn, held, scene.now).await?;

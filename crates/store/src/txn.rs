@@ -76,7 +76,8 @@ impl Store {
             drop(turn);
             result
         };
-        match timeout(WRITE, tokio::spawn(whole.in_current_span())).await.map_err(late)? {
+        let span = tracing::info_span!("store.write", db.transaction = name);
+        match timeout(WRITE, tokio::spawn(whole.instrument(span))).await.map_err(late)? {
             Ok(result) => result,
             Err(stopped) => match stopped.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

@@ -8,8 +8,10 @@ use taskplane_domain::uid::{Fence, SessionUid};
 use taskplane_proto::convert::{duration_to_pb, report_from_pb};
 use taskplane_proto::internal::v1 as pb;
 use taskplane_proto::internal::v1::executor_control_server::ExecutorControl;
+use taskplane_runtime::telemetry;
 use taskplane_store::StoreError;
 use tonic::{Request, Response, Status};
+use tracing::{Instrument as _, Span};
 
 use crate::Api;
 use crate::error::ApiError;
@@ -134,14 +136,22 @@ impl Api {
                     return Ok(pb::ReportOutcome::Fenced);
                 }
                 Ok(None) => return self.known(&task, session, fence, &seen).await,
-                Ok(Some(step)) => match store.task_report(&step, session, fence).await {
-                    Err(StoreError::Conflict(_)) => {}
-                    Err(StoreError::Fenced) => {
-                        tracing::info!(task.name = %task.name, "report fenced");
-                        return Ok(pb::ReportOutcome::Fenced);
+                Ok(Some(step)) => {
+                    match store.task_report(&step, session, fence).instrument(reported(&task, &seen)).await {
+                        Err(StoreError::Conflict(_)) => {}
+                        Err(StoreError::Fenced) => {
+                            tracing::info!(task.name = %task.name, "report fenced");
+                            return Ok(pb::ReportOutcome::Fenced);
+                        }
+                        Ok(()) => {
+                            if let Observed::Made { .. } = &seen {
+                                self.meters.made(&task, at);
+                            }
+                            return Ok(pb::ReportOutcome::Accepted);
+                        }
+                        Err(error) => return Err(error.into()),
                     }
-                    result => return result.map(|()| pb::ReportOutcome::Accepted).map_err(Into::into),
-                },
+                }
             }
         }
         Err(StoreError::Conflict(key.to_string()).into())
@@ -174,4 +184,19 @@ fn settled(seen: &Observed) -> pb::ReportOutcome {
         Observed::Over { .. } | Observed::NotMade { .. } => pb::ReportOutcome::Accepted,
         Observed::Made { .. } | Observed::Started { .. } => pb::ReportOutcome::Fenced,
     }
+}
+
+/// One call brings reports on many Tasks. Each is a part of the trace of its own Task, beside the call's.
+fn reported(task: &Task, seen: &Observed) -> Span {
+    let Some(trace) = &task.trace else { return Span::none() };
+    let what = match seen {
+        Observed::Made { .. } => "made",
+        Observed::Started { .. } => "started",
+        Observed::Over { .. } => "over",
+        Observed::NotMade { .. } => "not-made",
+    };
+    let span = tracing::info_span!(parent: None, "task.report", task.report = what, task.name = %task.name);
+    telemetry::continue_from(&span, trace);
+    telemetry::link(&span, &Span::current());
+    span
 }

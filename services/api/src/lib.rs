@@ -19,6 +19,7 @@ mod leaving;
 mod limits;
 mod live;
 mod logs;
+mod meters;
 mod names;
 pub mod process;
 mod retention;
@@ -52,6 +53,7 @@ pub(crate) struct Api {
     routes: LogRoutes,
     limits: Arc<limits::Limits>,
     specs: Arc<launch::Specs>,
+    meters: meters::Meters,
     args: Arc<ApiArgs>,
 }
 
@@ -59,7 +61,8 @@ impl Api {
     fn new(platform: Platform, objects: Objects, keys: Keyring, routes: LogRoutes, args: ApiArgs) -> Self {
         let limits = Arc::new(limits::Limits::new(&args));
         let tokens = tokens::Tokens::new(keys, platform.clock.clone());
-        Self { platform, objects, tokens, routes, limits, specs: Arc::default(), args: Arc::new(args) }
+        let meters = meters::Meters::new(platform.lifecycle.metrics());
+        Self { platform, objects, tokens, routes, limits, specs: Arc::default(), meters, args: Arc::new(args) }
     }
 
     /// Who is asking. One and the same until there is authentication: listeners are local until then.

@@ -13,12 +13,11 @@ use taskplane_proto::v1::security_group_service_server::SecurityGroupServiceServ
 use taskplane_proto::v1::service_instance_service_server::ServiceInstanceServiceServer;
 use taskplane_proto::v1::space_service_server::SpaceServiceServer;
 use taskplane_proto::v1::task_service_server::TaskServiceServer;
-use taskplane_runtime::Lifecycle;
+use taskplane_runtime::health;
 use taskplane_runtime::net::{Incoming, only};
 use taskplane_runtime::server::{self, MESSAGE_IN, MESSAGE_OUT};
 use taskplane_runtime::tls::Role;
 use tonic::codec::CompressionEncoding;
-use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 
@@ -55,8 +54,7 @@ pub async fn run(
     let lifecycle = platform.lifecycle.clone();
     lifecycle.spawn("beat", beat::beat(platform.store.clone(), lifecycle.clone()));
     let api = Api::new(platform, objects, keys, routes, args);
-    let (mut health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<TaskServiceServer<Api>>().await;
+    let (health, health_service) = tonic_health::server::health_reporter();
 
     let Listeners { public, internal } = listeners;
     let public_routes = public_routes(&api)?.add_service(health_service);
@@ -66,19 +64,18 @@ pub async fn run(
     let internal_routes = Routes::new(InterceptedService::new(control, only(Role::Executor)));
 
     // Health turns first. Then there is time to notice; then no more calls are taken, and those at hand are finished.
-    let (notice, door) = (api.args.notice, Lifecycle::new());
+    let (notice, door) = (api.args.notice, lifecycle.apart());
     let leaving = async {
         lifecycle.soft().cancelled().await;
-        health.set_not_serving::<TaskServiceServer<Api>>().await;
-        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         tokio::select! {
             () = tokio::time::sleep(notice) => {}
             () = lifecycle.hard().cancelled() => {}
         }
         door.soft().cancel();
-        // Its watchers have been told, and need not keep the server from going.
-        health.clear_service_status(<TaskServiceServer<Api> as NamedService>::NAME).await;
-        health.clear_service_status("").await;
+        Ok(())
+    };
+    let healthy = async {
+        health::report::<TaskServiceServer<Api>>(health, &lifecycle, &door).await;
         Ok(())
     };
     let serving = async {
@@ -87,7 +84,7 @@ pub async fn run(
             () = lifecycle.hard().cancelled() => Ok(()),
         }
     };
-    tokio::try_join!(serving, server::serve(internal_routes, internal, UNHURRIED, &lifecycle), leaving,)?;
+    tokio::try_join!(serving, server::serve(internal_routes, internal, UNHURRIED, &lifecycle), leaving, healthy,)?;
     Ok(())
 }
 

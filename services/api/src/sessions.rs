@@ -1,6 +1,8 @@
 //! Executor sessions: opened, kept alive, closed. What an earlier incarnation held is settled when its successor opens.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use taskplane_domain::invalid::{Check, Invalid};
@@ -39,8 +41,14 @@ impl Api {
             runs_images,
             logs_address: Some(logs_address).filter(|address| !address.is_empty()),
         };
-        let settle = move |task: &Task, _| settle(task, recovered.get(&key(task)), now);
+        let found = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&found);
+        let settle = move |task: &Task, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            settle(task, recovered.get(&key(task)), now)
+        };
         let session = self.platform.store.session_open(session, LEASE, settle).await?;
+        self.meters.taken_over(found.load(Ordering::Relaxed));
         tracing::info!(session = %session.uid, executor = %session.executor, cluster = %session.cluster, "executor session opened");
         self.platform.feed.ring();
         Ok(session)

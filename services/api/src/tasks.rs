@@ -16,7 +16,7 @@ use taskplane_proto::filter::{TaskFilter, newest_first};
 use taskplane_proto::v1 as pb;
 use taskplane_proto::v1::task_service_server::TaskService;
 use taskplane_runtime::telemetry;
-use taskplane_store::{RequestKey, StoreError, TaskMark, TaskQuery};
+use taskplane_store::{Accepted, RequestKey, StoreError, TaskMark, TaskQuery};
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
@@ -42,8 +42,11 @@ impl TaskService for Api {
         let request = request.into_inner();
         let hash = body_hash(&request);
         let asked = run_task_from_pb(request).map_err(ApiError::from)?;
-        self.limits.run_task(&asked.app.space)?;
-        let task = self.accept(asked, hash, trace).await?;
+        let task = self.meters.accept(async {
+            self.limits.run_task(&asked.app.space)?;
+            self.accept(asked, hash, trace).await
+        });
+        let task = task.await?;
         Span::current().record("task.name", tracing::field::display(&task.name));
         Ok(Response::new(task_to_pb(&task, Some(&[]))))
     }
@@ -146,7 +149,7 @@ impl TaskService for Api {
 
 impl Api {
     /// Accepts a Task of the App as it is at that moment.
-    async fn accept(&self, asked: RunTask, hash: [u8; 32], trace: Option<String>) -> Result<Task, ApiError> {
+    async fn accept(&self, asked: RunTask, hash: [u8; 32], trace: Option<String>) -> Result<Accepted, ApiError> {
         let store = &self.platform.store;
         let name = asked.app.clone();
         for _ in 0..TRIES {
@@ -165,7 +168,7 @@ impl Api {
                 Err(error) => return Err(error.into()),
                 Ok(accepted) => {
                     self.platform.feed.ring();
-                    return Ok(accepted.task);
+                    return Ok(accepted);
                 }
             }
         }

@@ -9,12 +9,14 @@ use taskplane_bus::{Ring, Topic};
 use taskplane_domain::event::{Event, EventData, Fact};
 use taskplane_domain::name::Name;
 use taskplane_domain::run::RunKey;
-use taskplane_domain::task::TaskState;
+use taskplane_domain::task::{Task, TaskState};
 use taskplane_domain::uid::{SessionUid, TaskUid};
 use taskplane_proto::convert::duration_to_pb;
 use taskplane_proto::internal::v1 as pb;
+use taskplane_runtime::telemetry;
 use taskplane_store::{Held, LeftRun, StoreError};
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::Api;
 use crate::error::ApiError;
@@ -126,7 +128,10 @@ impl Api {
             let work = match (&task.state, in_hand.get(&key)) {
                 (TaskState::Pending { .. }, None) => {
                     match self.specs.launch(&self.platform.store, &task).await {
-                        Ok(launch) => pb::work_item::Work::Launch(launch),
+                        Ok(launch) => {
+                            self.meters.handed_out(&task, self.platform.clock.now());
+                            pb::work_item::Work::Launch(dispatched(&task, launch))
+                        }
                         // One that cannot be put together must not keep the others from being handed out.
                         Err(error @ (StoreError::Corrupt(_) | StoreError::NotFound(_))) => {
                             tracing::error!(task.name = %task.name, %error, "a task cannot be handed out");
@@ -158,6 +163,18 @@ impl Api {
             items.push(item);
         }
         Ok(items)
+    }
+}
+
+/// The executor goes on with the Task's trace where the api hands it out, beside the call that asks for work.
+fn dispatched(task: &Task, launch: pb::Launch) -> pb::Launch {
+    let Some(trace) = &task.trace else { return launch };
+    let span = tracing::info_span!(parent: None, "task.dispatch", task.name = %task.name, task.attempt = task.attempt);
+    telemetry::continue_from(&span, trace);
+    telemetry::link(&span, &Span::current());
+    match telemetry::traceparent_of(&span) {
+        Some(traceparent) => pb::Launch { traceparent, ..launch },
+        None => launch,
     }
 }
 

@@ -69,9 +69,12 @@ pub async fn run(
     ready: oneshot::Sender<()>,
 ) -> anyhow::Result<()> {
     let lifecycle = platform.lifecycle.clone();
+    let pulse = lifecycle.vitals().pulse("session");
     // Whatever an earlier incarnation left behind has ended before anybody is told that it has.
     let recovered = platform.backend.recover().await?;
-    let Some(session) = Session::open(&platform, &args, &live.address, &recovered).await? else { return Ok(()) };
+    let Some(session) = Session::open(&platform, &args, &live.address, &recovered, &pulse).await? else {
+        return Ok(());
+    };
     let reports = Reports::start(&platform, &session);
     let executor = Executor { platform, registry: Arc::default(), reports };
     executor.settle(recovered).await;
@@ -85,7 +88,7 @@ pub async fn run(
     lifecycle
         .spawn_vital("live-logs", async move { server::serve(routes, live.incoming, tail::UNHURRIED, &serving).await });
     lifecycle.spawn("changes", executor.clone().listen_to_changes());
-    let heartbeat = session.clone().keep_alive();
+    let heartbeat = session.clone().keep_alive(pulse);
 
     let worked = tokio::select! {
         worked = executor.clone().work(&session, args.capacity) => worked,

@@ -13,7 +13,7 @@ use taskplane_logs::Objects;
 use taskplane_runtime::dial::Address;
 use taskplane_runtime::internal::{Internal, InternalArgs};
 use taskplane_runtime::tls::Role;
-use taskplane_runtime::{CommonArgs, Lifecycle};
+use taskplane_runtime::{CommonArgs, Lifecycle, metrics};
 use tokio::sync::oneshot;
 use tonic::transport::Channel;
 
@@ -108,6 +108,9 @@ impl Settings {
         let (address, incoming) = internal.listen(args.logs_listen, "--logs-listen").await?;
         let address = args.logs_advertise.map_or_else(|| address.to_string(), |address| address.to_string());
         let live = LiveLogs { address, incoming };
+        // It has nobody to ask: what it did itself is all that it can tell.
+        let at = args.common.metrics_listen;
+        metrics::serve_at(at, &lifecycle, || async { Ok(Vec::new()) }).await?;
         let (opened, ready) = oneshot::channel();
         lifecycle.spawn("announce", async move {
             if ready.await.is_ok() {

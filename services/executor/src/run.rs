@@ -11,7 +11,7 @@ use taskplane_logs::LogKey;
 use taskplane_proto::convert::launch_from_pb;
 use taskplane_proto::internal::v1 as pb;
 use taskplane_runtime::{telemetry, worker::jittered};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, info_span};
 
 use crate::Executor;
 use crate::registry::Run;
@@ -28,7 +28,7 @@ const SEALING: Duration = Duration::from_secs(5);
 
 impl Executor {
     pub(crate) async fn drive(self, run: Arc<Run>, launch: pb::Launch) {
-        let span = tracing::info_span!("task.attempt", task.uid = %run.key.task, task.attempt = run.key.attempt);
+        let span = info_span!("task.attempt", task.uid = %run.key.task, task.attempt = run.key.attempt);
         if !launch.traceparent.is_empty() {
             telemetry::continue_from(&span, &launch.traceparent);
         }
@@ -44,7 +44,7 @@ impl Executor {
     }
 
     async fn launch(&self, run: &Arc<Run>, spec: RunSpec) {
-        let Made { run: uid, conditions } = match self.make(&spec).await {
+        let Made { run: uid, conditions } = match self.make(&spec).instrument(info_span!("run.make")).await {
             Ok(made) => made,
             Err((reason, message)) => return self.not_made(run, reason, message).await,
         };
@@ -53,7 +53,7 @@ impl Executor {
         fail::fail_point!("executor::after_made");
         match answer {
             Answer::Accepted => {
-                let released = self.platform.backend.release(&run.key).await;
+                let released = self.platform.backend.release(&run.key).instrument(info_span!("run.release")).await;
                 fail::fail_point!("executor::after_release");
                 if let Err(error) = released {
                     tracing::warn!(%error, "a run could not be released");
@@ -64,7 +64,7 @@ impl Executor {
             Answer::Fenced => return self.abandon(run.key).await,
         }
         let shipped = self.ship(run, spec.space_uid, spec.log_cap);
-        let fate = self.follow(run, &uid).await;
+        let fate = self.follow(run, &uid).instrument(info_span!("run.follow", run.uid = %uid)).await;
         let mut sealed = run.sealed.subscribe();
         // An error: the shipper is gone, and so is what was to be waited for.
         let _ = tokio::time::timeout(SEALING, sealed.wait_for(|sealed| *sealed)).await;
@@ -109,7 +109,7 @@ impl Executor {
     }
 
     async fn not_made(&self, run: &Run, reason: Reason, message: String) {
-        tracing::warn!(reason = reason.as_str(), message, "no run made");
+        tracing::warn!(reason = reason.as_str(), detail = message, "no run made");
         self.reports.tell(run.key, run.fence, Observed::NotMade { reason, message }).await;
     }
 

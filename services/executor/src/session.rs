@@ -9,6 +9,7 @@ use taskplane_proto::convert::recovered_to_pb;
 use taskplane_proto::internal::v1 as pb;
 use taskplane_proto::internal::v1::executor_control_client::ExecutorControlClient;
 use taskplane_runtime::server::MESSAGE_OUT;
+use taskplane_runtime::vitals::{PATIENCE, Pulse};
 use taskplane_runtime::worker::jittered;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -55,6 +56,7 @@ impl Session {
         args: &ExecutorArgs,
         logs: &str,
         recovered: &[Recovered],
+        pulse: &Pulse,
     ) -> anyhow::Result<Option<Self>> {
         let Traits { adoptable, runs_images } = platform.backend.traits();
         let request = pb::OpenSessionRequest {
@@ -75,6 +77,7 @@ impl Session {
                     let pb::OpenSessionResponse { session, lease: _, heartbeat_interval } = response.into_inner();
                     let interval = heartbeat_interval.and_then(|interval| Duration::try_from(interval).ok());
                     let heartbeat = interval.ok_or_else(|| anyhow!("the api gave no heartbeat interval"))?;
+                    pulse.within(heartbeat + PATIENCE / 2);
                     return Ok(Some(Self { id: session, heartbeat, api: platform.api.clone() }));
                 }
                 Err(status) if status.code() == Code::InvalidArgument => {
@@ -92,7 +95,7 @@ impl Session {
     }
 
     /// Renews the lease until the session is over; returns why it is.
-    pub async fn keep_alive(self) -> anyhow::Error {
+    pub async fn keep_alive(self, pulse: Pulse) -> anyhow::Error {
         let mut pause = self.heartbeat;
         loop {
             tokio::time::sleep(pause).await;
@@ -105,7 +108,10 @@ impl Session {
                     // The lease runs on meanwhile: another replica may answer at once.
                     jittered(RETRY)
                 }
-                Ok(_) => self.heartbeat,
+                Ok(_) => {
+                    pulse.within(self.heartbeat + PATIENCE / 2);
+                    self.heartbeat
+                }
             }
         }
     }

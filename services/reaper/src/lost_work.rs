@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use taskplane_domain::run::{Fate, Observed};
 use taskplane_platform::Platform;
+use taskplane_runtime::metrics::{TAKEOVERS, TAKEOVERS_HELP};
 use taskplane_runtime::worker::{self, Doorbell, Pass};
 use taskplane_store::{Orphan, StoreError};
 
@@ -17,7 +18,9 @@ pub(crate) async fn settle(platform: &Platform) {
 }
 
 pub(crate) async fn pass(platform: &Platform) -> anyhow::Result<Pass> {
+    let takeovers = platform.lifecycle.metrics().counter(TAKEOVERS, TAKEOVERS_HELP, &["how"]);
     let ended = platform.store.sessions_lapse(SESSIONS).await?;
+    takeovers.add(&["session-lapsed"], u64::from(ended));
     if ended > 0 {
         tracing::warn!(sessions = ended, "executors fell silent, their sessions are ended");
     }
@@ -27,6 +30,7 @@ pub(crate) async fn pass(platform: &Platform) -> anyhow::Result<Pass> {
     for orphan in orphans {
         lost += u32::from(lose(platform, orphan).await?);
     }
+    takeovers.add(&["task-lost"], u64::from(lost));
     if ended > 0 || lost > 0 {
         platform.feed.ring();
     }

@@ -22,6 +22,7 @@ const BATCH: u32 = 500;
 const PERIOD: Duration = Duration::from_secs(30);
 /// A little late is better than in vain: what is due is due by the database's clock.
 const SLACK: Duration = Duration::from_millis(2);
+const LATENESS: &str = "taskplane_schedule_lateness_seconds";
 /// When to look again at what another replica is deciding.
 const LOCKED: Duration = Duration::from_millis(50);
 
@@ -39,6 +40,8 @@ pub async fn pass(platform: &Platform, cluster: &Name) -> anyhow::Result<Pass> {
         return Ok(Pass::IdleFor(PERIOD));
     }
     let ticked = platform.store.ticks_pass(BATCH, cluster.clone(), decide).await?;
+    let lateness = platform.lifecycle.metrics().histogram(LATENESS, "By how much ticks were decided late.", &[]);
+    ticked.late.iter().for_each(|late| lateness.took(&[], *late));
     if ticked.jobs > 0 {
         platform.feed.ring();
         tracing::debug!(jobs = ticked.jobs, tasks = ticked.tasks, "ticked");

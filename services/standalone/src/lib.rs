@@ -15,7 +15,7 @@ use taskplane_domain::Name;
 use taskplane_executor::LiveLogs;
 use taskplane_logs::Objects;
 use taskplane_platform::process::{database_clock, keys};
-use taskplane_platform::{Feed, Platform, relay, serve_measures};
+use taskplane_platform::{Feed, Platform, database, relay, serve_measures};
 use taskplane_reaper::ReaperArgs;
 use taskplane_runtime::{Clock, Lifecycle, failpoint, files, inproc, net};
 use taskplane_store::{Store, StoreOptions};
@@ -78,7 +78,7 @@ async fn run(lifecycle: Lifecycle, settings: Settings) -> anyhow::Result<()> {
     let address = public.local_addr()?;
 
     // The api serves until the executor has told it of every end.
-    let (control, agent) = (Lifecycle::new(), Lifecycle::new());
+    let (control, agent) = (lifecycle.apart(), lifecycle.apart());
     let (to_api, internal) = inproc::pair();
     let (to_executor, live) = inproc::pair();
     let feed = Feed::new(Arc::new(InProcessBus::new(BACKLOG)));
@@ -89,6 +89,7 @@ async fn run(lifecycle: Lifecycle, settings: Settings) -> anyhow::Result<()> {
         lifecycle: control.clone(),
     };
     control.spawn("relay", relay(platform.clone()));
+    control.spawn("database", database(platform.clone()));
     let routes = LogRoutes::inside(HERE, to_executor);
     let listeners = Listeners { public: net::plain(public), internal };
     let reaper_args = ReaperArgs { deadlines, ..args.reaper.clone() };
@@ -106,6 +107,7 @@ async fn run(lifecycle: Lifecycle, settings: Settings) -> anyhow::Result<()> {
     let announce = async {
         // An error: the executor ended before it was ready, and says why itself.
         if ready.await.is_ok() {
+            lifecycle.vitals().well().await;
             let written = args.address_file.as_ref().map_or(Ok(()), |file| {
                 files::write_whole(file, &format!("{address}\n"))
                     .with_context(|| format!("--address-file {}", file.display()))
