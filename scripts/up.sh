@@ -74,7 +74,7 @@ pg_port="$(free_port)"
 (cd / && "${as_owner[@]}" "$postgres/initdb" --auth=trust --username=postgres --encoding=UTF8 --locale=C --pgdata="$dir/postgres/data") >"$dir/logs/initdb.log"
 (cd / && launch postgres "${as_owner[@]}" "$postgres/postgres" -D "$dir/postgres/data" -c "port=$pg_port" \
     -c listen_addresses=127.0.0.1 -c "unix_socket_directories=$dir/postgres" -c max_connections=200)
-await postgres "$postgres/pg_isready" --quiet --host=127.0.0.1 "--port=$pg_port"
+await postgres "$postgres/pg_isready" --quiet --host=127.0.0.1 "--port=$pg_port" --username=postgres
 "$postgres/createdb" --host=127.0.0.1 "--port=$pg_port" --username=postgres taskplane
 database="postgres://postgres@127.0.0.1:$pg_port/taskplane"
 

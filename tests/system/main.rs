@@ -8,6 +8,7 @@ mod client;
 mod collector;
 mod deploy;
 mod drain;
+mod dropped;
 mod identity;
 mod kit;
 mod pki;

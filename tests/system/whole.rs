@@ -1,10 +1,12 @@
 //! The whole system at work, through one api and the other, and when one of each is killed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+use taskplane_domain::session::LEASE;
 use taskplane_proto::v1::{self as pb, TaskState};
 
-use crate::client::{archive, archive_source, is_final, spec};
+use crate::client::{archive, archive_source, spec};
 use crate::kit::{System, TWO_OF_EACH};
 use crate::server::within;
 
@@ -40,9 +42,20 @@ async fn what_one_api_is_told_the_other_knows_and_both_are_served_by_all_executo
 
 #[tokio::test]
 async fn when_one_of_each_is_killed_the_others_go_on() {
-    let mut system = System::start(TWO_OF_EACH).await;
+    let mut system = System::prepare().await;
+    system.extra.executor = vec!["--capacity".into(), "2".into()];
+    let (late, early): (Vec<&str>, Vec<&str>) = TWO_OF_EACH.iter().partition(|name| **name == "executor-2");
+    system.launch(&early).await;
     let (one, other) = (system.client("api-1"), system.client("api-2"));
     one.app(&[("x", "x")]).await;
+    // One executor is full, so that what comes then is the other one's.
+    let doomed = [one.run("sleep 1000").await, one.run("sleep 1000").await];
+    for task in &doomed {
+        other.running(&task.name).await;
+    }
+    system.launch(&late).await;
+    let lucky = one.run("sleep 1000").await;
+    other.running(&lucky.name).await;
     let job = pb::Job {
         app: "spaces/s/apps/a".into(),
         template: Some(pb::TaskTemplate { command: "echo tick".into(), ..Default::default() }),
@@ -56,10 +69,6 @@ async fn when_one_of_each_is_killed_the_others_go_on() {
         schedule: Some(schedule),
     };
     one.jobs.clone().create_job(request).await.unwrap();
-    let before: Vec<_> = futures::future::join_all((0..4).map(|_| one.run("sleep 1000"))).await;
-    for task in &before {
-        other.running(&task.name).await;
-    }
 
     for name in ["api-1", "scheduler-1", "reaper-1", "executor-1"] {
         system.kill(name);
@@ -68,13 +77,12 @@ async fn when_one_of_each_is_killed_the_others_go_on() {
     // What is accepted now is done by those who are left.
     let task = other.run("echo after").await;
     assert_eq!(other.over(&task.name).await.state(), TaskState::Succeeded);
-    // The dead executor's Tasks are lost, and said to be; the others run on.
-    let mut lost = 0;
-    for task in &before {
-        let task = other.reaches(&task.name, |task| is_final(task.state()) || task.state() == TaskState::Running).await;
-        lost += usize::from(is_final(task.state()));
+    // The dead executor's Tasks are lost, and said to be, although it does not come back; the others run on.
+    for task in &doomed {
+        let task = other.over(&task.name).await;
+        assert_eq!((task.state(), task.reason()), (TaskState::Failed, pb::Reason::Lost));
     }
-    assert!(lost < before.len());
+    assert_eq!(other.get(&lucky.name).await.state(), TaskState::Running);
     // A tick comes within its minute.
     let ticked = async {
         loop {
@@ -88,4 +96,23 @@ async fn when_one_of_each_is_killed_the_others_go_on() {
     };
     let ticked = tokio::time::timeout(Duration::from_secs(75), ticked).await.unwrap();
     assert_eq!(other.over(&ticked.name).await.state(), TaskState::Succeeded);
+}
+
+#[tokio::test]
+async fn an_api_that_hangs_is_left_within_seconds_and_costs_no_session() {
+    let mut system = System::start(&["api-1", "api-2", "executor-1"]).await;
+    system.client("api-1").app(&[("x", "x")]).await;
+    let running = system.client("api-1").run("sleep 1000").await;
+    system.client("api-1").running(&running.name).await;
+    // The executor is with one of them: one of these two turns makes it move.
+    for (hangs, lives) in [("api-1", "api-2"), ("api-2", "api-1")] {
+        system.process(hangs).signal(Signal::SIGSTOP);
+        let client = system.client(lives);
+        let asked = Instant::now();
+        let task = client.run("echo moved").await;
+        assert_eq!(client.over(&task.name).await.state(), TaskState::Succeeded);
+        assert!(asked.elapsed() < LEASE, "it took {:?}", asked.elapsed());
+        system.process(hangs).signal(Signal::SIGCONT);
+    }
+    assert_eq!(system.client("api-2").get(&running.name).await.state(), TaskState::Running);
 }
