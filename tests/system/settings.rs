@@ -126,3 +126,26 @@ async fn a_database_that_refuses_us_is_told_at_once() {
     assert_eq!(line, "taskplane-scheduler: the database cannot be used: database \"nowhere\" does not exist\n");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn the_standalone_looks_at_its_settings_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let check = |args: &[&str]| {
+        let mut command = Command::new(binary("taskplane-standalone"));
+        command.arg("--check-config").arg("--data-dir").arg(&data).args(args).output().unwrap()
+    };
+    assert!(check(&[]).status.success() && !data.exists());
+    for (flag, value) in [
+        ("--listen", "0.0.0.0:1"),
+        ("--secret-key-file", "/nowhere"),
+        ("--database-url", "x:y"),
+        ("--shim", "/nowhere"),
+    ] {
+        let refused = check(&[flag, value]);
+        assert_eq!(refused.status.code(), Some(1));
+        let line = String::from_utf8(refused.stderr).unwrap();
+        assert!(line.lines().count() == 1 && line.contains(flag), "{line}");
+    }
+    assert!(!data.exists());
+}
