@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use taskplane_domain::event::{Event, EventData, Fact, Subject, TaskSnapshot};
+use taskplane_domain::event::{Event, EventData, Fact, StreamMark, Subject, TaskSnapshot};
 use taskplane_domain::name::{AppName, Name, SpaceName};
 use taskplane_domain::task::{Exit, StateKind};
 use uuid::Uuid;
@@ -28,6 +28,8 @@ macro_rules! conformance {
             an_event_arrives_as_it_was_published,
             a_subscriber_that_leaves_disturbs_nobody,
             publishing_to_nobody_is_fine,
+            only_who_asks_for_removals_hears_of_them,
+            a_stream_that_is_known_stays_the_same,
         );
 
         #[tokio::test]
@@ -113,6 +115,29 @@ pub async fn publishing_to_nobody_is_fine(bus: &impl Bus) {
     publish(bus, &created("shop", 1)).await;
 }
 
+pub async fn only_who_asks_for_removals_hears_of_them(bus: &impl Bus) {
+    let mut asks = bus.subscribe(Topic::removals());
+    let mut others = bus.subscribe(Topic::all());
+    bus.removals();
+    assert!(matches!(ring(&mut asks).await, Ring::Removals));
+    publish(bus, &created("shop", 1)).await;
+    assert_eq!(heard(&mut others).await.sequence, 1);
+}
+
+/// And goes on growing, if there is one.
+pub async fn a_stream_that_is_known_stays_the_same(bus: &impl Bus) {
+    let Some(first) = bus.stream(None).await.expect("the bus is in good health") else { return };
+    let mut last = first.last;
+    for sequence in 1..=3 {
+        let place = bus.publish(&created("shop", sequence), Some(&first)).await.expect("the bus is in good health");
+        assert!(place > last, "{place} comes after {last}");
+        last = place;
+    }
+    let known = StreamMark { last, ..first.clone() };
+    let again = bus.stream(Some(&known)).await.expect("the bus is in good health").expect("a bus that keeps a stream");
+    assert_eq!(again.incarnation, first.incarnation);
+}
+
 /// It must not believe to have heard everything when it has not.
 pub async fn a_slow_subscriber_holds_nobody_up_and_learns_what_it_missed(bus: &impl Bus, overflow: u64) {
     let mut slow = bus.subscribe(Topic::all());
@@ -122,6 +147,7 @@ pub async fn a_slow_subscriber_holds_nobody_up_and_learns_what_it_missed(bus: &i
     loop {
         match ring(&mut slow).await {
             Ring::Missed => break,
+            Ring::Removals => panic!("nothing is removed here"),
             Ring::Event(event) => {
                 assert!(event.sequence < overflow, "all of {overflow} events were kept, or lost unsaid")
             }
@@ -132,13 +158,17 @@ pub async fn a_slow_subscriber_holds_nobody_up_and_learns_what_it_missed(bus: &i
     loop {
         match ring(&mut slow).await {
             Ring::Event(event) if event.sequence == overflow + 1 => break,
-            Ring::Event(_) | Ring::Missed => {}
+            Ring::Event(_) | Ring::Removals | Ring::Missed => {}
         }
     }
 }
 
 async fn publish(bus: &impl Bus, event: &Event) {
-    let published = tokio::time::timeout(PATIENCE, bus.publish(event)).await;
+    let told = async {
+        let stream = bus.stream(None).await?;
+        bus.publish(event, stream.as_ref()).await
+    };
+    let published = tokio::time::timeout(PATIENCE, told).await;
     published.expect("publishing waits for somebody").expect("the bus is in good health");
 }
 
@@ -150,6 +180,7 @@ async fn ring(subscriber: &mut BoxStream<'static, Ring>) -> Ring {
 async fn heard(subscriber: &mut BoxStream<'static, Ring>) -> Event {
     match ring(subscriber).await {
         Ring::Event(event) => (*event).clone(),
+        Ring::Removals => panic!("a ring that was not asked for"),
         Ring::Missed => panic!("a subscriber that keeps up missed a ring"),
     }
 }

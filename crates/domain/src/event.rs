@@ -303,6 +303,15 @@ impl Event {
     }
 }
 
+/// A stream outside that keeps what was published: which one it is, and how far it is filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamMark {
+    /// Another one, once it was lost and made again, or has lost something.
+    pub incarnation: String,
+    /// The place of the last event in it.
+    pub last: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,17 +324,31 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_has_six_tokens() {
-        let event = Event {
-            uid: Uuid::nil(),
-            sequence: 1,
-            subject: Subject::App("spaces/s/apps/a".parse().unwrap()),
-            fact: Fact::AppPushed,
-            at: Timestamp::UNIX_EPOCH,
-            data: EventData::App { revision: 1 },
-            trace: None,
-        };
-        assert_eq!(event.topic(), "taskplane.v1.s.app.a.pushed");
-        assert_eq!(event.topic().split('.').count(), 6);
+    fn a_topic_has_six_tokens_whatever_happened_to_whatever() {
+        for fact in Fact::ALL {
+            let (subject, topic) = match fact.kind() {
+                Kind::Space => (Subject::Space("spaces/s".parse().unwrap()), "taskplane.v1.s.space.s"),
+                Kind::App => (Subject::App("spaces/s/apps/a-1".parse().unwrap()), "taskplane.v1.s.app.a-1"),
+                Kind::Service => {
+                    (Subject::Service("spaces/s/services/db".parse().unwrap()), "taskplane.v1.s.service.db")
+                }
+                Kind::Job => (Subject::Job("spaces/s/jobs/j".parse().unwrap()), "taskplane.v1.s.job.j"),
+                Kind::Task => (Subject::Task("spaces/s/apps/a/tasks/7".parse().unwrap()), "taskplane.v1.s.task.a"),
+            };
+            let (uid, sequence, at) = (Uuid::nil(), 1, Timestamp::UNIX_EPOCH);
+            let event = Event { uid, sequence, subject, fact, at, data: EventData::Space, trace: None };
+            assert_eq!(event.topic(), format!("{topic}.{}", fact.as_str()));
+            assert_eq!(event.topic().split('.').count(), 6);
+        }
+    }
+
+    #[test]
+    fn no_name_smuggles_a_token_in() {
+        for name in ["a.b", "*", ">", "a b", "a\r\nb", "$JS.API", "_INBOX", ""] {
+            assert!(format!("spaces/{name}").parse::<SpaceName>().is_err(), "{name:?}");
+            assert!(format!("spaces/s/apps/{name}").parse::<AppName>().is_err(), "{name:?}");
+            assert!(format!("spaces/s/jobs/{name}").parse::<JobName>().is_err(), "{name:?}");
+            assert!(format!("spaces/s/services/{name}").parse::<ServiceName>().is_err(), "{name:?}");
+        }
     }
 }

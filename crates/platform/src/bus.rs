@@ -3,36 +3,47 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use taskplane_bus::{Bus, InProcessBus};
+use taskplane_bus::{Bus, InProcessBus, NatsBus, NatsOptions};
 use taskplane_runtime::Lifecycle;
+
+use crate::nats::NatsArgs;
 
 /// Events that a slow listener may be behind before it is told to look for itself.
 const BACKLOG: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// Settings of the bus.
 #[derive(Debug, Clone, clap::Args)]
-pub struct BusArgs {}
+pub struct BusArgs {
+    #[command(flatten)]
+    pub nats: NatsArgs,
+}
 
 /// Settings that can work.
 #[derive(Debug)]
 pub(crate) enum CheckedBus {
     /// Rings are heard within this process; what others commit is found by looking on a period.
     Alone,
+    Nats(Box<NatsOptions>),
 }
 
 impl BusArgs {
     pub(crate) fn check(&self) -> anyhow::Result<CheckedBus> {
-        Ok(CheckedBus::Alone)
+        Ok(match self.nats.options()? {
+            Some(options) => CheckedBus::Nats(Box::new(options)),
+            None => CheckedBus::Alone,
+        })
     }
 }
 
 impl CheckedBus {
+    /// Waits for nobody: a bus that is away is found when it comes.
     pub(crate) async fn open(self, _lifecycle: &Lifecycle) -> anyhow::Result<Arc<dyn Bus>> {
         match self {
             Self::Alone => {
                 tracing::info!("there is no bus: what other processes commit is found by periodic looks");
                 Ok(Arc::new(InProcessBus::new(BACKLOG)))
             }
+            Self::Nats(options) => Ok(Arc::new(NatsBus::connect(*options)?)),
         }
     }
 }

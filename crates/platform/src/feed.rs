@@ -23,6 +23,11 @@ impl Feed {
         self.relay.ring();
     }
 
+    /// Finished Tasks were marked for removal: their executors may have something to do.
+    pub fn removals(&self) {
+        self.bus.removals();
+    }
+
     /// Rings from now on. Listen before you look.
     pub fn listen(&self, topic: Topic) -> BoxStream<'static, Ring> {
         self.bus.subscribe(topic)

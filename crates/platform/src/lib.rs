@@ -6,6 +6,7 @@ mod bus;
 mod database;
 mod feed;
 mod measure;
+mod nats;
 pub mod process;
 mod relay;
 
@@ -13,6 +14,7 @@ pub use bus::BusArgs;
 pub use database::database;
 pub use feed::Feed;
 pub use measure::{measure, serve_measures};
+pub use nats::NatsArgs;
 pub use process::{Control, ControlArgs, DeadlineArgs};
 pub use relay::relay;
 

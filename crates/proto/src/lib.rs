@@ -1,5 +1,6 @@
 //! The wire: generated code, and every conversion between it and the domain.
 
+pub mod cloud_event;
 pub mod convert;
 pub mod details;
 pub mod filter;

@@ -2,12 +2,24 @@
 //! SIGKILL at the third pass. With `!hold` behind it the point is held instead: a file `held` appears in `TASKPLANE_HOLD_DIR`, and
 //! it goes on when that file is gone. A product build has neither the points nor these variables.
 
+use std::time::Duration;
+
 /// How far ahead of the real time a test build lives, in microseconds; `TASKPLANE_CLOCK_AHEAD_MICROS` says so. Others: 0.
 pub fn clock_ahead() -> i64 {
     #[cfg(feature = "failpoints")]
     return armed::clock_ahead();
     #[cfg(not(feature = "failpoints"))]
     0
+}
+
+/// How often a loop looks without being rung: each `period`, but never in a test build whose `TASKPLANE_SWEEPS` is `off`, which
+/// shows that rings alone are enough.
+pub fn sweep(period: Duration) -> Duration {
+    #[cfg(feature = "failpoints")]
+    if armed::sweeps_off() {
+        return Duration::from_secs(24 * 3600);
+    }
+    period
 }
 
 /// Arms what the environment names. Compiled to nothing without the feature `failpoints`.
@@ -45,6 +57,11 @@ mod armed {
     #[expect(clippy::disallowed_methods, reason = "test builds alone read it, before there are arguments")]
     pub fn clock_ahead() -> i64 {
         std::env::var("TASKPLANE_CLOCK_AHEAD_MICROS").ok().and_then(|micros| micros.parse().ok()).unwrap_or(0)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "test builds alone read it, before there are arguments")]
+    pub fn sweeps_off() -> bool {
+        std::env::var_os("TASKPLANE_SWEEPS").is_some_and(|sweeps| sweeps == "off")
     }
 
     /// Everything else goes on meanwhile.

@@ -43,6 +43,8 @@ pub fn init(
     format: LogFormat,
     otlp_endpoint: Option<&str>,
 ) -> anyhow::Result<Telemetry> {
+    // What the client of NATS says to itself is said by the bus, in words of ours.
+    let filter = format!("async_nats=off,{filter}");
     let filter =
         EnvFilter::try_new(filter).context("--log is not a filter like `info` or `info,taskplane_api=debug`")?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -52,7 +54,7 @@ pub fn init(
     };
     let provider = otlp_endpoint.map(|endpoint| provider(service, endpoint)).transpose()?;
     // Spans of the exporter's own calls would be exported by further calls, without end.
-    let ours = EnvFilter::new("info,h2=off,hyper=off,tonic=off,tower=off,opentelemetry=off");
+    let ours = EnvFilter::new("info,async_nats=off,h2=off,hyper=off,tonic=off,tower=off,opentelemetry=off");
     // A loop has no end, so its span would never be told: what it does begins traces of its own.
     let bounded = filter_fn(|metadata| !metadata.is_span() || metadata.name() != LOOP);
     let traces = provider.as_ref().map(|provider| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::Rng as _;
 use tokio::sync::Notify;
 
+use crate::failpoint::sweep;
 use crate::lifecycle::Lifecycle;
 use crate::vitals::PATIENCE;
 
@@ -47,7 +48,7 @@ where
     let pulse = lifecycle.vitals().pulse(name);
     let passes =
         lifecycle.metrics().counter("taskplane_worker_passes_total", "Turns of the loops.", &["worker", "outcome"]);
-    let mut backoff = BACKOFF_FIRST;
+    let (period, mut backoff) = (sweep(period), BACKOFF_FIRST);
     loop {
         pulse.within(PATIENCE);
         fail::fail_point!(&format!("worker::{name}"));

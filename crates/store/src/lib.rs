@@ -71,6 +71,7 @@ pub use left::LeftRun;
 pub use mark::RemovalOf;
 pub use measure::Measures;
 pub use migration::SchemaState;
+pub use outbox::Heads;
 pub use quota::Usage;
 pub use remains::Remains;
 pub use removal::Removal;

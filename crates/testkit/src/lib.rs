@@ -1,4 +1,5 @@
 //! What tests stand on: real servers and databases of their own, and the things to ask them with.
 
+pub mod nats;
 pub mod postgres;
 pub mod proxy;

@@ -56,7 +56,9 @@ impl Api {
             let task = store.task_get(name).await?;
             if task.state.kind().is_final() {
                 // Marked already is no error; one that is over stays so.
-                store.removal_mark(RemovalOf::Task(task.uid), Cause::Deleted, 1).await?;
+                if store.removal_mark(RemovalOf::Task(task.uid), Cause::Deleted, 1).await? > 0 {
+                    self.platform.feed.removals();
+                }
                 return Ok(());
             }
             if !force {

@@ -240,6 +240,7 @@ impl Api {
         let concerns = move |ring: &Ring| match ring {
             Ring::Event(event) => event.subject == subject,
             Ring::Missed => true,
+            Ring::Removals => false,
         };
         self.platform.feed.listen(topic).filter(move |ring| std::future::ready(concerns(ring))).boxed()
     }

@@ -10,6 +10,7 @@ use taskplane_domain::event::Event;
 use taskplane_proto::convert::{task_to_pb, watched_to_pb};
 use taskplane_proto::details;
 use taskplane_proto::v1 as pb;
+use taskplane_runtime::failpoint::sweep;
 use taskplane_store::{FeedMark, FeedQuery, StoreError, TaskMark, TaskQuery};
 use tonic::{Code, Status};
 
@@ -120,7 +121,7 @@ impl Api {
                 let stopping = tokio::select! {
                     () = stop.cancelled() => true,
                     _ = rings.next() => false,
-                    () = tokio::time::sleep(PERIOD) => false,
+                    () = tokio::time::sleep(sweep(PERIOD)) => false,
                 };
                 if stopping {
                     Err(going_away())?;

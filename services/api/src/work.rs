@@ -13,6 +13,7 @@ use taskplane_domain::task::{Task, TaskState};
 use taskplane_domain::uid::{SessionUid, TaskUid};
 use taskplane_proto::convert::duration_to_pb;
 use taskplane_proto::internal::v1 as pb;
+use taskplane_runtime::failpoint::sweep;
 use taskplane_runtime::telemetry;
 use taskplane_store::{Held, LeftRun, StoreError};
 use tokio::time::Instant;
@@ -52,7 +53,8 @@ impl Api {
         let deadline = Instant::now() + wait;
         // Listen before looking.
         let feed = &self.platform.feed;
-        let mut rings = stream::select(feed.listen(Topic::tasks()), feed.listen(Topic::spaces()));
+        let topics = [Topic::tasks(), Topic::spaces(), Topic::removals()];
+        let mut rings = stream::select_all(topics.map(|topic| feed.listen(topic)));
         loop {
             let items = self.work_look(session, capacity.min(BATCH), &in_hand).await?;
             if !items.is_empty() || self.platform.lifecycle.soft().is_cancelled() {
@@ -86,7 +88,8 @@ impl Api {
         let cluster = cluster()?;
         let due = self.platform.store.work_next_due(&cluster).await?;
         // A claim decides by the database's clock: a little late is better than in vain.
-        let pause = due.map_or(PERIOD, |due| (due + Duration::from_millis(5)).min(PERIOD));
+        let period = sweep(PERIOD);
+        let pause = due.map_or(period, |due| (due + Duration::from_millis(5)).min(period));
         Ok(Instant::now() + pause)
     }
 

@@ -19,6 +19,7 @@ async fn pass(platform: &Platform, purge: &Doorbell) -> anyhow::Result<Pass> {
     let marked = platform.store.removals_asked(BATCH).await?;
     if marked > 0 {
         purge.ring();
+        platform.feed.removals();
     }
     Ok(if marked == BATCH { Pass::More } else { Pass::Idle })
 }
@@ -26,6 +27,7 @@ async fn pass(platform: &Platform, purge: &Doorbell) -> anyhow::Result<Pass> {
 fn is_over(ring: &Ring) -> bool {
     match ring {
         Ring::Missed => true,
+        Ring::Removals => false,
         Ring::Event(event) => matches!(event.fact, Fact::TaskSucceeded | Fact::TaskFailed | Fact::TaskCancelled),
     }
 }

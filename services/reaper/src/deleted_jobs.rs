@@ -18,6 +18,7 @@ async fn pass(platform: &Platform, purge: &Doorbell) -> anyhow::Result<Pass> {
     let steps = platform.store.jobs_clear().await?;
     if steps.marked {
         purge.ring();
+        platform.feed.removals();
     }
     if steps.moved {
         platform.feed.ring();
@@ -28,6 +29,7 @@ async fn pass(platform: &Platform, purge: &Doorbell) -> anyhow::Result<Pass> {
 fn moves_on(ring: &Ring) -> bool {
     match ring {
         Ring::Missed => true,
+        Ring::Removals => false,
         Ring::Event(event) => matches!(
             event.fact,
             Fact::JobDeleteRequested | Fact::TaskSucceeded | Fact::TaskFailed | Fact::TaskCancelled | Fact::TaskRemoved

@@ -25,6 +25,7 @@ async fn pass(platform: &Platform) -> anyhow::Result<Pass> {
 fn moves_on(ring: &Ring) -> bool {
     match ring {
         Ring::Missed => true,
+        Ring::Removals => false,
         Ring::Event(event) => matches!(event.fact, Fact::SpaceDeleteRequested | Fact::AppDeleted),
     }
 }

@@ -31,5 +31,6 @@ fn asks_for_an_end(ring: &Ring) -> bool {
     match ring {
         Ring::Event(event) => event.fact == Fact::TaskCancelRequested,
         Ring::Missed => true,
+        Ring::Removals => false,
     }
 }

@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_millis(100);
 
 /// Rings when something may have been marked; whoever marks in this process rings it too.
 pub(crate) fn bell(platform: &Platform) -> Doorbell {
-    platform.bell("purge-bell", [Topic::jobs()], marks)
+    platform.bell("purge-bell", [Topic::jobs(), Topic::removals()], marks)
 }
 
 pub(crate) async fn purge(platform: &Platform, doorbell: &Doorbell) {
@@ -37,7 +37,7 @@ async fn pass(platform: &Platform) -> anyhow::Result<Pass> {
 
 fn marks(ring: &Ring) -> bool {
     match ring {
-        Ring::Missed => true,
+        Ring::Missed | Ring::Removals => true,
         Ring::Event(event) => event.fact == Fact::JobDeleteRequested,
     }
 }

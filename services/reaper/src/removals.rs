@@ -46,5 +46,6 @@ fn leaves_something(ring: &Ring) -> bool {
                 | Fact::TaskCancelled
         ),
         Ring::Missed => true,
+        Ring::Removals => false,
     }
 }

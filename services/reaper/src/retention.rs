@@ -53,6 +53,7 @@ fn heed(ring: &Ring, hints: &Hints) -> bool {
             hints.sweep(None);
             return true;
         }
+        Ring::Removals => return false,
         Ring::Event(event) => event,
     };
     match (&event.subject, event.fact) {
@@ -75,6 +76,7 @@ async fn step(platform: &Platform, hints: &Hints, purge: &Doorbell) -> anyhow::R
             let marked = platform.store.retention_mark(&app, BATCH).await.inspect_err(|_| hints.more(app.clone()))?;
             if marked > 0 {
                 purge.ring();
+                platform.feed.removals();
             }
             if marked >= BATCH {
                 hints.more(app);

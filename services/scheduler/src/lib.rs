@@ -14,6 +14,7 @@ use taskplane_domain::job::decide;
 use taskplane_domain::name::Name;
 use taskplane_domain::schedule::tzdb_release;
 use taskplane_platform::Platform;
+use taskplane_runtime::failpoint::sweep;
 use taskplane_runtime::worker::{self, Pass};
 
 /// Jobs that one transaction takes on.
@@ -49,12 +50,12 @@ pub async fn pass(platform: &Platform, cluster: &Name) -> anyhow::Result<Pass> {
     if ticked.more {
         return Ok(Pass::More);
     }
-    let next = platform.store.ticks_next_due().await?;
+    let (next, period) = (platform.store.ticks_next_due().await?, sweep(PERIOD));
     Ok(Pass::IdleFor(match next {
-        None => PERIOD,
+        None => period,
         // Due, and locked by another replica, which is at it.
         Some(next) if next.is_zero() => LOCKED,
-        Some(next) => (next + SLACK).min(PERIOD),
+        Some(next) => (next + SLACK).min(period),
     }))
 }
 
@@ -66,5 +67,6 @@ fn moves_a_schedule(ring: &Ring) -> bool {
     match ring {
         Ring::Event(event) => !own(event),
         Ring::Missed => true,
+        Ring::Removals => false,
     }
 }

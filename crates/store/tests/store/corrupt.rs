@@ -49,10 +49,15 @@ async fn specs_and_events_that_cannot_be_read_are_named_too(kit: Kit) {
     assert_eq!(named(kit.store.app_get(&app.name).await.unwrap_err()), ("app_revisions", "spec"));
     kit.execute("DELETE FROM space_envs").await;
     assert_eq!(named(kit.store.space_get(&space.name).await.unwrap_err()), ("spaces", "env_revision"));
+    let corrupt = async || {
+        let heads = kit.store.outbox_heads(0, 10).await.unwrap();
+        assert!(heads.events.is_empty());
+        heads.corrupt.into_iter().map(|(_, corrupt)| (corrupt.table, corrupt.column)).collect::<Vec<_>>()
+    };
     kit.execute("UPDATE events SET fact = 'dreamt'").await;
-    assert_eq!(named(kit.store.outbox_heads(1).await.unwrap_err()), ("events", "fact"));
+    assert_eq!(corrupt().await, [("events", "fact"); 3]);
     kit.execute(&format!("UPDATE events SET data = {bytes}")).await;
-    assert_eq!(named(kit.store.outbox_heads(1).await.unwrap_err()), ("events", "data"));
+    assert_eq!(corrupt().await, [("events", "data"); 3]);
     kit.execute("DELETE FROM feed").await;
     assert_eq!(named(kit.store.feed_head().await.unwrap_err()), ("feed", "position"));
 }

@@ -40,7 +40,7 @@ async fn callers_that_go_away_break_nothing(kit: Kit) {
             let call = async {
                 store.task_accept(birth, None).await?;
                 store.feed_assign(10).await?;
-                store.outbox_heads(10).await
+                store.outbox_heads(0, 10).await
             };
             let _ = tokio::time::timeout(patience, call).await;
         });

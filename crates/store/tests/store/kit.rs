@@ -235,12 +235,12 @@ impl Kit {
     /// The bus has heard of everything.
     pub async fn published(&self) {
         loop {
-            let heads = self.store.outbox_heads(500).await.unwrap();
+            let heads = self.store.outbox_heads(0, 500).await.unwrap().events;
             if heads.is_empty() {
                 return;
             }
             let ids: Vec<_> = heads.iter().map(|(id, _)| *id).collect();
-            self.store.outbox_mark(&ids).await.unwrap();
+            self.store.outbox_mark(&ids, None).await.unwrap();
         }
     }
 

@@ -228,7 +228,7 @@ async fn a_waiting_task_is_explained_by_what_is_so_around_it(kit: Kit) {
     let abandoned = cancelling.abandon(kit.now()).unwrap();
     kit.store.task_commit(&abandoned).await.unwrap();
     assert_eq!(told(&kit, &first).await, Cause::EventsUnpublished);
-    let heads = kit.store.outbox_heads(100).await.unwrap();
+    let heads = kit.store.outbox_heads(0, 100).await.unwrap().events;
     assert!(!heads.is_empty());
     kit.execute("UPDATE events SET published_at = 1").await;
     assert_eq!(told(&kit, &first).await, Cause::Kept);

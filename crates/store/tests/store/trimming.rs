@@ -43,11 +43,11 @@ fn ago(kit: &Kit, days: i64) -> Timestamp {
 async fn settled(kit: &Kit) {
     while kit.store.feed_assign(1000).await.unwrap() > 0 {}
     loop {
-        let heads = kit.store.outbox_heads(1000).await.unwrap();
+        let heads = kit.store.outbox_heads(0, 1000).await.unwrap().events;
         if heads.is_empty() {
             return;
         }
-        kit.store.outbox_mark(&heads.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await.unwrap();
+        kit.store.outbox_mark(&heads.iter().map(|(id, _)| *id).collect::<Vec<_>>(), None).await.unwrap();
     }
 }
 

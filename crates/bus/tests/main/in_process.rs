@@ -19,14 +19,14 @@ async fn events_of_one_publisher_arrive_in_its_order() {
     let bus = InProcessBus::new(NonZeroUsize::new(1000).unwrap());
     let subscriber = bus.subscribe(Topic::tasks());
     for sequence in 1..=500 {
-        bus.publish(&requested("shop", "web", sequence)).await.unwrap();
-        bus.publish(&created("shop", sequence)).await.unwrap();
+        bus.publish(&requested("shop", "web", sequence), None).await.unwrap();
+        bus.publish(&created("shop", sequence), None).await.unwrap();
     }
     drop(bus);
     let heard: Vec<_> = subscriber.collect().await;
     let sequences = heard.iter().map(|ring| match ring {
         Ring::Event(event) => event.sequence,
-        Ring::Missed => 0,
+        Ring::Removals | Ring::Missed => 0,
     });
     assert!(sequences.eq(1..=500));
 }
@@ -36,7 +36,7 @@ async fn what_was_missed_is_said_once_and_before_what_is_left() {
     let bus = a_bus().await;
     let subscriber = bus.subscribe(Topic::all());
     for sequence in 1..=50 {
-        bus.publish(&created("shop", sequence)).await.unwrap();
+        bus.publish(&created("shop", sequence), None).await.unwrap();
     }
     drop(bus);
     let heard: Vec<_> = subscriber.collect().await;
@@ -51,7 +51,7 @@ async fn clones_are_the_same_bus_and_the_last_one_ends_it() {
     let mut subscriber = bus.subscribe(Topic::all());
     let clone = bus.clone();
     drop(bus);
-    clone.publish(&created("shop", 1)).await.unwrap();
+    clone.publish(&created("shop", 1), None).await.unwrap();
     assert!(matches!(subscriber.next().await, Some(Ring::Event(_))));
     drop(clone);
     assert!(subscriber.next().await.is_none());
