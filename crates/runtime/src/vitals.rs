@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a part may be at one thing, beyond what it said, before it counts as stalled.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a part may be at one thing, beyond what it said, before it counts as stalled. A relay whose bus hangs finds out in
+/// less: that makes nobody unready.
+pub const PATIENCE: Duration = Duration::from_secs(12);
 
 /// The pulses of a process. Clones share them.
 #[derive(Debug, Clone, Default)]
