@@ -24,6 +24,8 @@ async fn the_system_goes_up_and_down_by_its_scripts() {
         command.env("CARGO_TARGET_DIR", built).env("TASKPLANE_UP_BUILT", "1").env("TASKPLANE_UP_PORT", "0");
         command.env("TASKPLANE_UP_MARK", &mark).env("TMPDIR", dir.path()).output().unwrap()
     };
+    // Whatever becomes of this test, nothing is left of what it started.
+    let _down = Down(&script);
     let up = tokio::task::block_in_place(|| script("up.sh"));
     assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
     let place = PathBuf::from(std::fs::read_to_string(&mark).unwrap().trim());
@@ -45,6 +47,14 @@ async fn the_system_goes_up_and_down_by_its_scripts() {
         |pid: &&&str| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"));
     assert_eq!(pids.iter().filter(runs).collect::<Vec<_>>(), Vec::<&&str>::new());
     assert!(!place.exists() && !mark.exists());
+}
+
+struct Down<'s>(&'s dyn Fn(&str) -> Output);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        (self.0)("down.sh");
+    }
 }
 
 #[test]
