@@ -13,6 +13,7 @@ mod m0010_services;
 mod m0011_deadlines;
 mod m0012_retention;
 mod m0013_deletion;
+mod m0014_sources;
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::error::StoreError;
 use crate::sql;
 
 /// What this binary is written for. The row in `meta` says what there is, and the oldest binary that can still use it.
-const SCHEMA_VERSION: i64 = 13;
+const SCHEMA_VERSION: i64 = 14;
 /// Names the lock that migrating replicas queue for.
 const ADVISORY_LOCK: i64 = 0x7461_736b_706c_616e;
 
@@ -57,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_deadlines::Migration),
             Box::new(m0012_retention::Migration),
             Box::new(m0013_deletion::Migration),
+            Box::new(m0014_sources::Migration),
         ]
     }
 }
