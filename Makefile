@@ -37,8 +37,8 @@ DURATION ?= 300
 chaos: setup ## Kill, hold up and cut off every service for DURATION seconds (300), and check; SEED repeats a run
 	@TASKPLANE_CHAOS_SECONDS=$(DURATION) $(if $(SEED),TASKPLANE_CHAOS_SEED=$(SEED)) bash scripts/chaos.sh
 
-bench: setup ## Measure against others in the same run; LARGE=1 with 100 000 schedules and 1 000 000 Tasks too
-	$(if $(LARGE),BENCH_LARGE=1) cargo bench -p taskplane-tests --bench bench
+bench: setup ## Measure against others in the same run; LARGE=1 with 100 000 schedules and 1 000 000 Tasks too; ONLY=retention
+	$(if $(LARGE),BENCH_LARGE=1) $(if $(ONLY),BENCH_ONLY=$(ONLY)) cargo bench -p taskplane-tests --bench bench
 
 lint: setup ## Run the checks alone: format, clippy, protobuf, licences
 	@bash scripts/lint.sh

@@ -9,12 +9,24 @@ mod retention;
 mod ticks;
 
 fn main() {
-    recurrence::measure();
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    let only = std::env::var("BENCH_ONLY").ok();
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     let large = std::env::var_os("BENCH_LARGE").is_some();
-    let count = std::env::var("BENCH_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    let count = number("BENCH_SCHEDULES").unwrap_or(10_000);
     let counts: &[u32] = if large { &[count, 100_000] } else { &[count] };
+    let excess = number("BENCH_EXCESS").unwrap_or(if large { 1_000_000 } else { 100_000 });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(ticks::measure(counts));
-    runtime.block_on(claims::measure());
-    runtime.block_on(retention::measure(if large { 1_000_000 } else { 100_000 }));
+    if wanted("recurrence") {
+        recurrence::measure();
+    }
+    if wanted("ticks") {
+        runtime.block_on(ticks::measure(counts));
+    }
+    if wanted("claims") {
+        runtime.block_on(claims::measure());
+    }
+    if wanted("retention") {
+        runtime.block_on(retention::measure(excess));
+    }
 }

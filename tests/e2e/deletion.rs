@@ -58,7 +58,6 @@ fn are_gone(pids: &Path) {
 
 /// How each thing of the Space ended: the events of a Space of the same name go on behind those of the one before.
 async fn ends(client: &Client) -> BTreeMap<String, u32> {
-    client.space("s").await;
     let mut ends = BTreeMap::new();
     let mut request = pb::ListEventsRequest { parent: "spaces/s".into(), ..Default::default() };
     loop {
@@ -73,9 +72,33 @@ async fn ends(client: &Client) -> BTreeMap<String, u32> {
     }
 }
 
+/// Dies at this point.
+fn dying_at(point: &str) -> Options {
+    Options { failpoints: Some(point.to_owned()), ..Options::default() }
+}
+
+/// Runs one Task at a time, so that others wait, also over a restart.
+fn one_by_one(options: Options) -> Options {
+    Options { args: vec!["--capacity".into(), "1".into()], ..options }
+}
+
+/// Killed at each of these steps in turn, right before it is committed and right after, and started again.
+async fn through(mut server: Server, steps: &[&str], options: fn(Options) -> Options) -> Server {
+    for step in steps {
+        for moment in ["before_commit", "after_commit"] {
+            server = server.crashed(options(dying_at(&format!("store::{step}::{moment}")))).await;
+        }
+    }
+    server.restarted(Options::default()).await
+}
+
+async fn run_job(client: &Client) -> pb::Task {
+    let request = pb::RunJobRequest { name: "spaces/s/jobs/j".into(), ..Default::default() };
+    client.jobs.clone().run_job(request).await.unwrap().into_inner()
+}
+
 #[tokio::test]
 async fn a_space_goes_by_force_through_a_crash_at_every_step() {
-    let options = |point: &str| Options { failpoints: Some(point.to_owned()), ..Options::default() };
     let server = Server::start().await;
     let client = server.client();
     client.app(&[("a", "")]).await;
@@ -83,22 +106,21 @@ async fn a_space_goes_by_force_through_a_crash_at_every_step() {
     let command = format!("echo $$ >>{}; sleep 600", pids.display());
     a_job(&client, &command).await;
     client.over(&client.run("echo done").await.name).await;
-    let job = pb::RunJobRequest { name: "spaces/s/jobs/j".into(), ..Default::default() };
     for _ in 0..2 {
-        client.jobs.clone().run_job(job.clone()).await.unwrap();
+        run_job(&client).await;
         client.running(&client.run(&command).await.name).await;
     }
-    let mut server = server.restarted(options("store::space_update::after_commit")).await;
+    let mut server = server.restarted(dying_at("store::space_update::after_commit")).await;
     // What lived was lost with the server that ran it; there is to be something live again.
     let client = server.client();
     for _ in 0..3 {
         client.running(&client.run(&command).await.name).await;
-        client.jobs.clone().run_job(job.clone()).await.unwrap();
+        run_job(&client).await;
     }
     let request = pb::DeleteSpaceRequest { name: "spaces/s".into(), etag: String::new(), force: true };
     assert!(client.spaces.clone().delete_space(request).await.is_err(), "the answer was cut off by the kill");
     server.ended().await;
-    for step in [
+    let steps = [
         "space_apps_delete",
         "app_jobs_delete",
         "removal_mark",
@@ -106,19 +128,142 @@ async fn a_space_goes_by_force_through_a_crash_at_every_step() {
         "job_remove",
         "app_remove",
         "space_remove",
-    ] {
-        for moment in ["before_commit", "after_commit"] {
-            server = server.crashed(options(&format!("store::{step}::{moment}"))).await;
-        }
-    }
-    let server = server.restarted(Options::default()).await;
+    ];
+    let server = through(server, &steps, |options| options).await;
     let client = server.client();
     gone(async || space(&client).await).await;
     are_gone(&pids);
+    client.space("s").await;
     let ends = ends(&client).await;
     assert!(ends.values().all(|count| *count == 1), "{ends:?}");
     let tasks = ends.keys().filter(|subject| subject.contains("/tasks/")).count();
     assert_eq!((ends.len(), tasks), (11 + 3, 11), "{ends:?}");
+}
+
+#[tokio::test]
+async fn an_app_goes_by_force_through_a_crash_at_every_step() {
+    let server = Server::start_with(one_by_one(Options::default())).await;
+    let client = server.client();
+    let made = client.app(&[("a", "")]).await;
+    client.push(spec("b", archive_source()), archive(&[("a", "")])).await.unwrap();
+    let pids = server.path("pids");
+    let command = format!("echo $$ >>{}; sleep 600", pids.display());
+    a_job(&client, &command).await;
+    client.over(&client.run("echo done").await.name).await;
+    // One runs, and five wait, which a restart leaves as they are.
+    client.running(&client.run(&command).await.name).await;
+    for _ in 0..3 {
+        client.run(&command).await;
+    }
+    for _ in 0..2 {
+        run_job(&client).await;
+    }
+    let mut server = server.restarted(one_by_one(dying_at("store::app_delete::after_commit"))).await;
+    let client = server.client();
+    let etag = app(&client).await.unwrap().etag;
+    let request = pb::DeleteAppRequest { name: made.name, etag, force: true };
+    assert!(client.apps.clone().delete_app(request).await.is_err(), "the answer was cut off by the kill");
+    server.ended().await;
+    let steps = ["app_jobs_delete", "tasks_end", "removal_mark", "removals_purge", "job_remove", "app_remove"];
+    let server = through(server, &steps, one_by_one).await;
+    let client = server.client();
+    gone(async || app(&client).await).await;
+    are_gone(&pids);
+    let ends = ends(&client).await;
+    assert!(ends.values().all(|count| *count == 1), "{ends:?}");
+    let tasks = ends.keys().filter(|subject| subject.contains("/tasks/")).count();
+    assert_eq!((ends.len(), tasks), (7 + 2, 7), "{ends:?}");
+    let beside = pb::RunTaskRequest { parent: "spaces/s/apps/b".into(), command: "true".into(), ..Default::default() };
+    let beside = client.run_task(beside).await.unwrap();
+    assert_eq!(client.over(&beside.name).await.state(), TaskState::Succeeded, "another App is not harmed");
+}
+
+#[tokio::test]
+async fn a_job_goes_through_a_crash_at_every_step() {
+    let server = Server::start_with(one_by_one(Options::default())).await;
+    let client = server.client();
+    client.app(&[("a", "")]).await;
+    let pids = server.path("pids");
+    let command = format!("echo $$ >>{}; sleep 600", pids.display());
+    a_job(&client, &command).await;
+    // The call itself asks a hundred to end; there are to be others for the reaper.
+    for _ in 0..130 {
+        run_job(&client).await;
+    }
+    let mut server = server.restarted(one_by_one(dying_at("store::job_commit::after_commit"))).await;
+    let client = server.client();
+    let job = async || {
+        client
+            .jobs
+            .clone()
+            .get_job(pb::GetJobRequest { name: "spaces/s/jobs/j".into() })
+            .await
+            .map(|job| job.into_inner())
+    };
+    let request = pb::DeleteJobRequest { name: "spaces/s/jobs/j".into(), etag: job().await.unwrap().etag, grace: None };
+    assert!(client.jobs.clone().delete_job(request).await.is_err(), "the answer was cut off by the kill");
+    server.ended().await;
+    let steps = ["tasks_end", "removal_mark", "removals_purge", "job_remove"];
+    let server = through(server, &steps, one_by_one).await;
+    let client = server.client();
+    let request = pb::GetJobRequest { name: "spaces/s/jobs/j".into() };
+    gone(async || client.jobs.clone().get_job(request.clone()).await).await;
+    are_gone(&pids);
+    let ends = ends(&client).await;
+    assert!(ends.values().all(|count| *count == 1), "{ends:?}");
+    let tasks = ends.keys().filter(|subject| subject.contains("/tasks/")).count();
+    assert_eq!((ends.len(), tasks), (130 + 1, 130), "{ends:?}");
+    assert!(app(&client).await.is_ok(), "its App stays");
+    let after = client.run("true").await;
+    assert_eq!((after.id, client.over(&after.name).await.state()), (131, TaskState::Succeeded));
+}
+
+/// From the call to the last file.
+const TASK_STEPS: &[&str] = &["task_delete", "removals_asked", "runs_removed", "removals_purge", "removals_done"];
+
+#[tokio::test]
+async fn a_live_task_goes_by_force_whichever_step_a_crash_meets() {
+    for step in TASK_STEPS {
+        for moment in ["before_commit", "after_commit"] {
+            a_live_task_goes(&format!("store::{step}::{moment}")).await;
+        }
+    }
+}
+
+async fn a_live_task_goes(point: &str) {
+    let mut server = Server::start_with(dying_at(point)).await;
+    let client = server.client();
+    client.app(&[("a", "")]).await;
+    let pids = server.path("pids");
+    let live = client.run(&format!("echo to be lost; echo $$ >>{}; sleep 600", pids.display())).await;
+    client.running(&live.name).await;
+    let delete = pb::DeleteTaskRequest { name: live.name.clone(), force: true };
+    let asked = client.tasks.clone().delete_task(delete.clone()).await;
+    server.ended().await;
+    let server = server.restarted(Options::default()).await;
+    let client = server.client();
+    if asked.is_err() {
+        // A caller that was left without an answer asks again; it may be gone already.
+        client.tasks.clone().delete_task(delete).await.ok();
+    }
+    let get = pb::GetTaskRequest { name: live.name.clone(), ..Default::default() };
+    gone(async || client.tasks.clone().get_task(get.clone()).await).await;
+    are_gone(&pids);
+    within(async {
+        // Events come into the feed a little behind what they tell of.
+        while ends(&client).await.is_empty() || logs(&server) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(ends(&client).await.into_iter().collect::<Vec<_>>(), [(live.name, 1)], "{point}");
+    assert_eq!(client.run("true").await.id, 2, "{point}: a number is not given again");
+}
+
+/// How many Tasks have left a log.
+fn logs(server: &Server) -> usize {
+    let Ok(spaces) = std::fs::read_dir(server.path("data/objects/logs")) else { return 0 };
+    spaces.map(|space| std::fs::read_dir(space.unwrap().path()).unwrap().count()).sum()
 }
 
 #[tokio::test]

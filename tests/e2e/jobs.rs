@@ -1,9 +1,12 @@
 //! Jobs: made, changed, run when asked, deleted with all they started.
 
+use std::time::Duration;
+
 use taskplane_proto::v1::{self as pb, ConcurrencyPolicy, JobState, RunOutcome, ScheduleState, TaskState};
 use tonic::Code;
 
 use crate::client::{Client, env, reason, violations};
+use crate::schedules::before_a_minute;
 use crate::server::{Options, Server, within};
 
 pub const JOB: &str = "spaces/s/jobs/j";
@@ -225,7 +228,7 @@ async fn deleting_a_job_ends_what_it_started_and_keeps_its_ledger() {
             let refused =
                 client.jobs.clone().run_job(pb::RunJobRequest { name: JOB.into(), ..Default::default() }).await;
             assert!(refused.is_err(), "a Job that is being deleted ran");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
@@ -265,8 +268,60 @@ async fn a_deletion_goes_on_after_a_crash() {
     let client = server.client();
     within(async {
         while client.jobs.clone().get_job(pb::GetJobRequest { name: JOB.into() }).await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_meets_a_tick_and_runs_leaves_no_task_no_process_and_no_tick() {
+    let options = before_a_minute(Duration::from_secs(15), Duration::ZERO);
+    let holding = Some("store::ticks_pass::before_commit!hold".into());
+    let server = Server::start_with(Options { failpoints: holding, ..options }).await;
+    let (client, held, pids) = (server.client(), server.path("held"), server.path("pids"));
+    client.app(&[("a", "")]).await;
+    let stubborn = format!("trap '' TERM; echo $$ >>{}; while :; do sleep 1; done", pids.display());
+    let made = create(&client, job(&stubborn), Some("* * * * *")).await;
+    within(async {
+        while !held.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // The tick is being made; the runs and the deletion are asked for meanwhile.
+    let run = || {
+        let mut jobs = client.jobs.clone();
+        async move { jobs.run_job(pb::RunJobRequest { name: JOB.into(), ..Default::default() }).await }
+    };
+    let delete = async || loop {
+        let request = pb::DeleteJobRequest { name: JOB.into(), etag: made.etag.clone(), grace: None };
+        match client.jobs.clone().delete_job(request).await {
+            // The others were faster each time.
+            Err(status) if status.code() == Code::Aborted => {}
+            answer => return answer,
+        }
+    };
+    let go_on = async { std::fs::remove_file(&held).unwrap() };
+    let (deleted, _, ()) = tokio::join!(delete(), futures::future::join_all((0..20).map(|_| run())), go_on);
+    deleted.unwrap();
+    within(async {
+        while client.jobs.clone().get_job(pb::GetJobRequest { name: JOB.into() }).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let runs = ledger(&client).await;
+    assert!(runs.iter().any(|run| run.tick_time.is_some()), "the tick was made before the deletion");
+    let list = pb::ListTasksRequest { parent: "spaces/s/apps/a".into(), ..Default::default() };
+    assert!(client.tasks.clone().list_tasks(list).await.unwrap().into_inner().tasks.is_empty());
+    for pid in std::fs::read_to_string(&pids).unwrap_or_default().lines() {
+        assert!(!std::path::Path::new("/proc").join(pid).exists(), "process {pid} outlived its Job");
+    }
+    // Minutes later there is nobody left to tick.
+    let ahead = Duration::from_secs(240);
+    let server = server.restarted(Options { ahead, ..Options::default() }).await;
+    let client = server.client();
+    client.over(&client.run("true").await.name).await;
+    assert_eq!(ledger(&client).await.len(), runs.len(), "it ticked after it was gone");
 }

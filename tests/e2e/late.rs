@@ -104,6 +104,32 @@ async fn appears(path: &Path) {
 }
 
 #[tokio::test]
+async fn a_run_that_is_not_started_in_time_is_given_up_and_leaves_nothing_running() {
+    let server = Server::start_with(Options {
+        failpoints: Some("executor::after_made!hold".into()),
+        args: vec!["--start-deadline".into(), "1".into()],
+        ..Options::default()
+    })
+    .await;
+    let client = server.client();
+    client.app(&[("a", "")]).await;
+    let pid = server.path("pid");
+    let run = client.run(&format!("echo $$ >{}; exec sleep 600", pid.display())).await;
+    appears(&server.path("held")).await;
+    let given_up = client.reaches(&run.name, |task| task.state() == TaskState::Cancelling).await;
+    assert!(given_up.start_time.is_none() && !pid.exists(), "it started before its executor let it");
+    std::fs::remove_file(server.path("held")).unwrap();
+    // The executor may let it start before it hears of that; then it is ended at once.
+    let over = client.over(&run.name).await;
+    assert_eq!((over.state(), over.reason()), (TaskState::Failed, Reason::StartDeadline), "{}", over.message);
+    for pid in std::fs::read_to_string(&pid).unwrap_or_default().lines() {
+        assert!(!Path::new("/proc").join(pid).exists(), "it runs after its end was readable");
+    }
+    let after = client.run("true").await;
+    assert_eq!(client.over(&after.name).await.state(), TaskState::Succeeded);
+}
+
+#[tokio::test]
 async fn a_grace_of_the_callers_is_kept_and_checked() {
     let args = vec!["--grace".into(), "600".into()];
     let server = Server::start_with(Options { args, ..Options::default() }).await;

@@ -39,6 +39,7 @@ mod secrets;
 mod security_groups;
 mod server;
 mod services;
+mod sources;
 mod terminal;
 mod traces;
 mod unharmed;

@@ -5,7 +5,8 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use crate::client::{Client, SPACE, archive, archive_source, reason, spec, task};
-use crate::server::{Options, Server};
+use crate::jobs;
+use crate::server::{Options, Server, within};
 use crate::terminal::Terminal;
 
 /// Sets one part of the quota of Space `s`.
@@ -93,6 +94,11 @@ async fn what_the_running_quota_holds_back_waits_and_goes_on_when_it_is_raised()
     let why = why.into_inner().explanations;
     assert_eq!(why[0].cause(), pb::Cause::HeldByRunningQuota);
     assert_eq!(why[0].message, "1 Task of its Space runs, and the Space's quota allows no more");
+    assert_eq!(client.get(&second.name).await.waiting_cause(), pb::Cause::HeldByRunningQuota);
+    let request = pb::ListTasksRequest { parent: "spaces/s/apps/a".into(), ..Default::default() };
+    let listed = client.tasks.clone().list_tasks(request).await.unwrap().into_inner().tasks;
+    let causes: Vec<_> = listed.iter().map(pb::Task::waiting_cause).collect();
+    assert_eq!(causes, [pb::Cause::HeldByRunningQuota, pb::Cause::HeldByRunningQuota, pb::Cause::Unspecified]);
 
     running_tasks(&client, 2).await;
     client.running(&second.name).await;
@@ -102,6 +108,53 @@ async fn what_the_running_quota_holds_back_waits_and_goes_on_when_it_is_raised()
     client.cancel(&first.name).await;
     client.over(&first.name).await;
     assert_eq!(usage(&client).await, pb::SpaceUsage::default());
+}
+
+#[tokio::test]
+async fn a_tick_without_room_is_shown_as_held_and_fires_when_there_is_some() {
+    let Terminal { server, home } = Terminal::with_app().await;
+    let client = server.client();
+    running_tasks(&client, 1).await;
+    quota(&client, "waiting_tasks", pb::SpaceQuota { waiting_tasks: 1, ..Default::default() }).await;
+    jobs::create(&client, jobs::job("true"), Some("* * * * *")).await;
+    // One runs and three wait; the restart ends what runs, and the next one runs.
+    for _ in 0..4 {
+        client.run("sleep 600").await;
+    }
+    client.reaches("spaces/s/apps/a/tasks/1", |task| task.state() == TaskState::Running).await;
+    let ahead = std::time::Duration::from_secs(120);
+    let server = server.restarted(Options { ahead, ..Default::default() }).await;
+    let terminal = Terminal { server, home };
+    let client = terminal.server.client();
+    terminal.ok(&["target", "-s", "s", "--api", &terminal.server.address]);
+    let held = within(async {
+        loop {
+            match jobs::get(&client).await.schedules.remove(0) {
+                pb::Schedule { held_tick: Some(held), next_tick_time, .. } => {
+                    assert_eq!(held.retry_time, next_tick_time);
+                    return held;
+                }
+                _ => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            }
+        }
+    })
+    .await;
+    assert!(held.message.ends_with("and the Space's quota of waiting Tasks allows no more"), "{}", held.message);
+    let tick = held.tick_time.unwrap();
+    assert!(tick.seconds % 60 == 0 && tick.seconds < held.retry_time.unwrap().seconds, "{tick:?}");
+    let shown = terminal.ok(&["job", "j"]);
+    let line = shown.lines().find(|line| line.starts_with("Held tick:")).unwrap();
+    assert!(line.contains(&held.message), "{shown}");
+    assert!(terminal.ok(&["jobs"]).contains("Held"));
+    assert!(terminal.ok(&["tasks", "a"]).contains("Pending (HeldByRunningQuota)"));
+    terminal.ok(&["update-space", "s", "--waiting-tasks", "10"]);
+    within(async {
+        while jobs::ledger(&client).await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(jobs::get(&client).await.schedules[0].held_tick.is_none());
 }
 
 #[tokio::test]

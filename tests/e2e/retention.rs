@@ -220,17 +220,40 @@ async fn a_kill_at_any_point_of_a_removal_ends_where_it_would_have_ended() {
 }
 
 #[tokio::test]
+async fn what_grows_too_old_goes_when_it_does_and_not_at_the_next_sweep() {
+    let server = Server::start().await;
+    let client = server.client();
+    let space = keeping(&client, 100, 100).await;
+    let old = run_to_its_end(&client, "true").await;
+    let request = pb::UpdateSpaceRequest {
+        space: Some(pb::Space { task_retention_age: Some(prost_types::Duration { seconds: 3, nanos: 0 }), ..space }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["task_retention_age".into()] }),
+    };
+    client.spaces.clone().update_space(request).await.unwrap();
+    let young = run_to_its_end(&client, "true").await;
+    left(&client, [young.id]).await;
+    left(&client, []).await;
+    told(&client, [old.id, young.id]).await;
+}
+
+#[tokio::test]
 async fn what_would_go_is_told_with_its_reason_before_it_does() {
-    let terminal = Terminal::with_app().await;
+    let Terminal { server, home } = Terminal::with_app().await;
+    let held = server.path("held");
+    let holding =
+        Options { failpoints: Some("store::retention_mark::before_commit!hold".into()), ..Options::default() };
+    let terminal = Terminal { server: server.restarted(holding).await, home };
+    terminal.ok(&["target", "-s", "s", "--api", &terminal.server.address]);
     let client = terminal.server.client();
     let shown = terminal.ok(&["retention", "a"]);
     for line in ["Task retention:          500 (its Space's)", "Finished tasks:          0", "Nothing would go now."] {
         assert!(shown.contains(line), "{shown}");
     }
-    // What grows too old is taken away by the next sweep, minutes later.
-    terminal.ok(&["update-space", "s", "--task-retention-age", "1s"]);
-    run_to_its_end(&client, "exit 3").await;
     let live = client.run("sleep 60").await;
+    client.running(&live.name).await;
+    let old = run_to_its_end(&client, "exit 3").await;
+    terminal.ok(&["update-space", "s", "--task-retention-age", "1s"]);
+    until(async || held.exists()).await;
     let request = pb::ListRemovableRequest { parent: APP.into(), ..Default::default() };
     let removable = async || {
         let mut client = RetentionServiceClient::new(terminal.server.channel());
@@ -239,14 +262,16 @@ async fn what_would_go_is_told_with_its_reason_before_it_does() {
     until(async || !removable().await.tasks.is_empty()).await;
     let told = removable().await;
     let [task] = told.tasks.as_slice() else { panic!("{told:?}") };
-    assert_eq!((task.name.as_str(), task.cause()), ("spaces/s/apps/a/tasks/1", pb::RemovalCause::Age));
+    assert_eq!((task.name.as_str(), task.cause()), ("spaces/s/apps/a/tasks/2", pb::RemovalCause::Age));
     assert_eq!((task.state(), task.delete_time), (TaskState::Failed, None));
     let retention = told.retention.unwrap();
     assert_eq!((retention.app.as_str(), retention.live_tasks, retention.finished_tasks), (APP, 1, 1));
     let shown = terminal.ok(&["retention", "a"]);
     assert!(shown.lines().last().unwrap().contains("age"), "{shown}");
-    assert_eq!(terminal.ok(&["retention", "a", "-o", "name"]), "spaces/s/apps/a/tasks/1\n");
-    assert_eq!(client.get(&live.name).await.id, 2);
+    assert_eq!(terminal.ok(&["retention", "a", "-o", "name"]), "spaces/s/apps/a/tasks/2\n");
+    assert_eq!(client.get(&old.name).await.delete_time, None, "nothing was marked by looking");
+    std::fs::remove_file(held).unwrap();
+    left(&client, [live.id]).await;
     let refused = terminal.run(&["retention", "none"]);
     assert!(refused.err.contains("spaces/s/apps/none not found"), "{}", refused.err);
 }

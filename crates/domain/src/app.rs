@@ -11,7 +11,7 @@ use crate::quantity::Resources;
 use crate::security_group::Groups;
 use crate::service::Binding;
 use crate::standing::Standing;
-use crate::uid::{AppUid, SpaceUid};
+use crate::uid::{AppUid, SpaceUid, UploadUid};
 
 /// Longest command.
 pub const COMMAND_MAX: usize = 16 * 1024;
@@ -49,13 +49,36 @@ pub enum Source {
     Archive(SourceArchive),
 }
 
-/// An archive that was uploaded, checked and stored under its digest.
+/// An archive that was uploaded, checked and stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceArchive {
     /// Lower-case hex.
     pub sha256: String,
     pub size_bytes: u64,
     pub entry_count: u32,
+    /// The upload that brought it. None: an earlier release kept it, under its digest alone.
+    pub upload: Option<UploadUid>,
+}
+
+impl Source {
+    /// `before`, where that has the very bytes: they need not be kept twice.
+    fn or_the_same(self, before: Self) -> Self {
+        match (&self, &before) {
+            (Self::Archive(new), Self::Archive(old)) if new.sha256 == old.sha256 => before,
+            (Self::Archive(_) | Self::Image(_), Self::Archive(_) | Self::Image(_)) => self,
+        }
+    }
+}
+
+impl SourceArchive {
+    /// What it is called where archives are kept. No two uploads share a name, so what is cleared away is never what another
+    /// push has just brought.
+    pub fn object(&self) -> String {
+        match self.upload {
+            Some(upload) => format!("{}-{upload}", self.sha256),
+            None => self.sha256.clone(),
+        }
+    }
 }
 
 /// A line for `/bin/sh -c`: not blank, no NUL, within bounds.
@@ -176,7 +199,10 @@ impl App {
             push;
         let before = self.spec.clone();
         let spec = AppSpec {
-            source: source.unwrap_or(before.source),
+            source: match source {
+                Some(source) => source.or_the_same(before.source),
+                None => before.source,
+            },
             command: command.unwrap_or(before.command),
             env: if replace_env { env } else { before.env.without(&unset_env).overlaid(&env) },
             resources: resources.or(before.resources),
@@ -299,6 +325,26 @@ mod tests {
         assert!(kept(own.clone(), Some(Some(7))).is_none());
         let spaces = kept(own, Some(None)).unwrap();
         assert_eq!((spaces.task_retention_count, spaces.revision, spaces.version), (None, 1, 3));
+    }
+
+    #[test]
+    fn the_same_bytes_uploaded_again_are_no_other_source() {
+        let archive = |sha256: &str, upload| SourceArchive {
+            sha256: sha256.to_owned(),
+            size_bytes: 1,
+            entry_count: 1,
+            upload: Some(UploadUid(Uuid::from_u128(upload))),
+        };
+        let of = |archive: &SourceArchive| Push { source: Some(Source::Archive(archive.clone())), ..push(None, &[]) };
+        let first = archive("a", 1);
+        let app = app().push(of(&first), Timestamp::UNIX_EPOCH).unwrap().unwrap().app;
+        assert!(app.clone().push(of(&archive("a", 2)), Timestamp::UNIX_EPOCH).unwrap().is_none());
+        let also = Push { env: Env::stored([("B".into(), "2".into())]), ..of(&archive("a", 3)) };
+        let change = app.clone().push(also, Timestamp::UNIX_EPOCH).unwrap().unwrap();
+        assert_eq!(change.app.spec.source, Source::Archive(first));
+        let other = archive("b", 4);
+        let change = app.push(of(&other), Timestamp::UNIX_EPOCH).unwrap().unwrap();
+        assert_eq!(change.app.spec.source, Source::Archive(other));
     }
 
     #[test]

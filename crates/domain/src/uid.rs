@@ -27,6 +27,8 @@ uid! {
     ScheduleUid,
     SecurityGroupUid,
     ServiceUid,
+    /// One source archive on its way in.
+    UploadUid,
     /// One incarnation of an executor.
     SessionUid,
 }

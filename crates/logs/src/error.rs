@@ -13,8 +13,8 @@ pub enum LogsError {
     /// What is stored is not what was written; trying again does not help.
     #[error("object {object} is damaged: {what}")]
     Damaged { object: String, what: &'static str },
-    #[error("a source is named by a sha-256 of 64 lower-case hexadecimal digits")]
-    NotADigest,
+    #[error("a source is named by a sha-256 of 64 lower-case hexadecimal digits, and the uid of its upload")]
+    NotASource,
     /// The bytes are not what their name says; nothing was stored.
     #[error("source has sha-256 {actual}, not {expected}")]
     DigestMismatch { expected: String, actual: String },

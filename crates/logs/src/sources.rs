@@ -1,4 +1,5 @@
-//! Source archives, named by the SHA-256 of their bytes: `sources/<sha256>`.
+//! Source archives: `sources/<sha256>-<upload>`, named by the SHA-256 of their bytes and by the upload that brought them. An
+//! earlier release named them by the digest alone.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -19,31 +20,35 @@ const PARTS_UNDER_WAY: usize = 2;
 
 impl Objects {
     /// Stores the whole of `file`, whatever its position. One that is there already stays as it is.
-    pub async fn source_put(&self, sha256: &str, mut file: File) -> Result<(), LogsError> {
-        let location = location(sha256)?;
-        if self.source_exists(sha256).await? {
+    pub async fn source_put(&self, object: &str, mut file: File) -> Result<(), LogsError> {
+        let name = SourceName::parse(object)?;
+        if self.source_exists(object).await? {
             return Ok(());
         }
         file.rewind()?;
-        let mut upload =
-            BufWriter::with_capacity(self.store.clone(), location, PART_BYTES).with_max_concurrency(PARTS_UNDER_WAY);
+        let mut upload = BufWriter::with_capacity(self.store.clone(), name.location(), PART_BYTES)
+            .with_max_concurrency(PARTS_UNDER_WAY);
         let refused = match copy_hashed(file, &mut upload).await {
-            Ok(actual) if actual == sha256 => {
+            Ok(actual) if actual == name.sha256 => {
                 let stored = upload.shutdown().await;
                 return stored.map_err(|error| LogsError::Unavailable(Box::new(error)));
             }
-            Ok(actual) => LogsError::DigestMismatch { expected: sha256.to_owned(), actual },
+            Ok(actual) => LogsError::DigestMismatch { expected: name.sha256.to_owned(), actual },
             Err(error) => error,
         };
         if let Err(error) = upload.abort().await {
-            tracing::warn!(source.sha256 = sha256, error = &error as &dyn std::error::Error, "upload left unfinished");
+            tracing::warn!(
+                source.sha256 = name.sha256,
+                error = &error as &dyn std::error::Error,
+                "upload left unfinished"
+            );
         }
         Err(refused)
     }
 
     /// At its beginning. Stays readable when the source is removed meanwhile.
-    pub async fn source_open(&self, sha256: &str) -> Result<File, LogsError> {
-        match self.store.get(&location(sha256)?).await {
+    pub async fn source_open(&self, object: &str) -> Result<File, LogsError> {
+        match self.store.get(&SourceName::parse(object)?.location()).await {
             Ok(found) => match found.payload {
                 GetResultPayload::File(file, _) => Ok(file),
                 GetResultPayload::Stream(mut parts) => {
@@ -55,13 +60,13 @@ impl Objects {
                     Ok(file)
                 }
             },
-            Err(object_store::Error::NotFound { .. }) => Err(LogsError::NoSuchSource(sha256.to_owned())),
+            Err(object_store::Error::NotFound { .. }) => Err(LogsError::NoSuchSource(object.to_owned())),
             Err(error) => Err(error.into()),
         }
     }
 
-    pub async fn source_exists(&self, sha256: &str) -> Result<bool, LogsError> {
-        match self.store.head(&location(sha256)?).await {
+    pub async fn source_exists(&self, object: &str) -> Result<bool, LogsError> {
+        match self.store.head(&SourceName::parse(object)?.location()).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error.into()),
@@ -69,20 +74,50 @@ impl Objects {
     }
 
     /// One that is gone already is no error.
-    pub async fn source_remove(&self, sha256: &str) -> Result<(), LogsError> {
-        match self.store.delete(&location(sha256)?).await {
+    pub async fn source_remove(&self, object: &str) -> Result<(), LogsError> {
+        match self.store.delete(&SourceName::parse(object)?.location()).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
+
+    /// What an earlier release left, named by its digest alone.
+    pub async fn sources_by_digest(&self) -> Result<Vec<String>, LogsError> {
+        let listed = self.store.list(Some(&Path::from(SOURCES)));
+        let named = |name: &str| SourceName::parse(name).is_ok_and(|name| name.upload.is_none());
+        listed
+            .try_filter_map(async |meta| Ok(meta.location.filename().filter(|name| named(name)).map(str::to_owned)))
+            .map_err(LogsError::from)
+            .try_collect()
+            .await
+    }
 }
 
-fn location(sha256: &str) -> Result<Path, LogsError> {
-    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if sha256.len() != 64 || !sha256.bytes().all(digit) {
-        return Err(LogsError::NotADigest);
+const SOURCES: &str = "sources";
+
+struct SourceName<'a> {
+    sha256: &'a str,
+    upload: Option<&'a str>,
+}
+
+impl<'a> SourceName<'a> {
+    fn parse(object: &'a str) -> Result<Self, LogsError> {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let (sha256, upload) = match object.split_once('-') {
+            Some((sha256, upload)) => (sha256, Some(upload)),
+            None => (object, None),
+        };
+        let named = sha256.len() == 64 && sha256.bytes().all(hex);
+        let uid = |upload: &str| upload.len() == 36 && upload.bytes().all(|byte| hex(byte) || byte == b'-');
+        if named && upload.is_none_or(uid) { Ok(Self { sha256, upload }) } else { Err(LogsError::NotASource) }
     }
-    Ok(Path::from(format!("sources/{sha256}")))
+
+    fn location(&self) -> Path {
+        match self.upload {
+            Some(upload) => Path::from(format!("{SOURCES}/{}-{upload}", self.sha256)),
+            None => Path::from(format!("{SOURCES}/{}", self.sha256)),
+        }
+    }
 }
 
 /// The digest of what was copied. Nothing is visible under its name before the upload is shut down.

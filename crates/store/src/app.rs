@@ -12,7 +12,7 @@ use crate::connect::Store;
 use crate::error::{Fault, StoreError};
 use crate::row::{app, app_revision, big};
 use crate::txn::Txn;
-use crate::{binding, event, service, space, sql};
+use crate::{binding, event, service, source, space, sql};
 
 impl Store {
     pub async fn app_get(&self, name: &AppName) -> Result<App, StoreError> {
@@ -84,6 +84,7 @@ pub(crate) fn revision_row(txn: &Txn, app: &App) -> app_revision::ActiveModel {
         app_uid: Set(key.0),
         revision: Set(key.1),
         spec: Set(app_revision::sealed(key, &app.spec, &txn.secrets)),
+        source: Set(Some(source::needed(&app.spec.source))),
     }
 }
 
@@ -102,6 +103,7 @@ async fn keep_spec(txn: &Txn, app: &App) -> Result<(), Fault> {
     if app_revision::Entity::find_by_id(key).count(&txn.db).await? > 0 {
         return Ok(());
     }
+    source::hold(txn, &app.spec.source).await?;
     app_revision::Entity::insert(revision_row(txn, app)).exec_without_returning(&txn.db).await?;
     binding::keep(txn, binding::owner_of(app), binding::of_app(app)).await?;
     service::refuse_too_many(txn, app).await

@@ -1,13 +1,19 @@
 //! What is so around one Task: for whoever asks why it is not running, or not gone.
 
-use sea_orm::FromQueryResult;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Expr;
+use sea_orm::{FromQueryResult, QuerySelect};
 use taskplane_domain::app::Source;
 use taskplane_domain::name::{SpaceName, TaskName};
 use taskplane_domain::task::{Circumstances, Holder, Task};
+use taskplane_domain::uid::TaskUid;
 
 use crate::connect::Store;
 use crate::error::StoreError;
-use crate::row::{Row, big};
+use crate::row::{Row, big, session, task};
 use crate::sql;
 
 #[derive(FromQueryResult)]
@@ -15,6 +21,16 @@ struct HolderRow {
     executor: String,
     lease_until: i64,
     closed_at: Option<i64>,
+}
+
+#[derive(FromQueryResult)]
+struct WaitingRow {
+    uid: Uuid,
+    session_uid: Option<Uuid>,
+    /// The oldest live Task of its Job, when it waits for those.
+    older: Option<i64>,
+    /// What its App's revision needs; empty: an image.
+    source: Option<String>,
 }
 
 #[derive(FromQueryResult)]
@@ -45,6 +61,72 @@ impl Store {
             run_left: self.read(sql::number(self.db(), run_left, [task.uid.0.into()])).await? == Some(1),
             keeps: settings.retention.age,
         })
+    }
+
+    /// What PENDING Tasks wait for, as far as it takes to name it: a few statements, however many they are.
+    pub async fn tasks_waiting(&self, tasks: &[&Task]) -> Result<HashMap<TaskUid, Circumstances>, StoreError> {
+        const OLDER: &str = "(SELECT min(o.id) FROM tasks o WHERE tasks.job_waits AND o.job_uid = tasks.job_uid \
+             AND o.id < tasks.id AND o.state IN ('PENDING', 'STARTING', 'RUNNING', 'CANCELLING'))";
+        const SOURCE: &str = "(SELECT r.source FROM app_revisions r WHERE r.app_uid = tasks.app_uid \
+             AND r.revision = tasks.app_revision)";
+        let rows = task::Entity::find()
+            .select_only()
+            .columns([task::Column::Uid, task::Column::SessionUid])
+            .expr_as(Expr::cust(OLDER), "older")
+            .expr_as(Expr::cust(SOURCE), "source")
+            .filter(task::Column::Uid.is_in(tasks.iter().map(|task| task.uid.0)))
+            .into_model::<WaitingRow>();
+        let rows = self.read(rows.all(self.db())).await?;
+        let rows: HashMap<Uuid, WaitingRow> = rows.into_iter().map(|row| (row.uid, row)).collect();
+        let holders = self.holders(rows.values().filter_map(|row| row.session_uid)).await?;
+        let now = self.now().await?;
+        let (mut clusters, mut quotas) = (HashMap::new(), HashMap::new());
+        let mut seen = HashMap::with_capacity(tasks.len());
+        for task in tasks {
+            let Some(WaitingRow { uid: _, session_uid, older, source }) = rows.get(&task.uid.0) else { continue };
+            if !clusters.contains_key(&task.cluster) {
+                clusters.insert(&task.cluster, self.sessions_open(&task.cluster).await?);
+            }
+            if let Entry::Vacant(unknown) = quotas.entry(task.space_uid) {
+                unknown.insert(self.full_quota(task).await?);
+            }
+            let there = clusters.get(&task.cluster).into_iter().flatten().filter(|session| session.lease_until > now);
+            let image = source.as_deref() == Some("");
+            let older = older.map(|id| Row::new("tasks", task.uid).count("id", id)).transpose()?;
+            let circumstances = Circumstances {
+                now,
+                executors: there.clone().count(),
+                able: there.filter(|session| session.runs_images || !image).count(),
+                holder: session_uid.and_then(|session| holders.get(&session).cloned()),
+                older: older.map(|id| TaskName { id, ..task.name.clone() }),
+                full_quota: quotas.get(&task.space_uid).copied().flatten(),
+                ahead: 0,
+                unpublished_since: None,
+                run_left: false,
+                keeps: None,
+            };
+            seen.insert(task.uid, circumstances);
+        }
+        Ok(seen)
+    }
+
+    async fn holders(&self, sessions: impl Iterator<Item = Uuid>) -> Result<HashMap<Uuid, Holder>, StoreError> {
+        let sessions: BTreeSet<Uuid> = sessions.collect();
+        if sessions.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = session::Entity::find().filter(session::Column::Uid.is_in(sessions));
+        let rows = self.read(found.all(self.db())).await?;
+        let holder = |row: session::Model| {
+            let of = Row::new("sessions", row.uid);
+            let holder = Holder {
+                executor: of.parsed("executor", &row.executor)?,
+                lease_until: of.time("lease_until", row.lease_until)?,
+                closed_at: of.maybe_time("closed_at", row.closed_at)?,
+            };
+            Ok((row.uid, holder))
+        };
+        rows.into_iter().map(holder).collect()
     }
 
     async fn holder(&self, task: &Task) -> Result<Option<Holder>, StoreError> {

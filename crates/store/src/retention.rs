@@ -1,6 +1,8 @@
 //! Retention: which finished Tasks of an App are one too many. Decided by ranges of the App's own numbers: the boundary is found
 //! by a walk down from the newest, as long as what is kept, and everything below it is marked in batches.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use sea_orm::ConnectionTrait;
 use sea_orm::DbErr;
@@ -10,6 +12,7 @@ use taskplane_domain::task::Task;
 use taskplane_domain::uid::AppUid;
 
 use crate::connect::Store;
+use crate::deadline::micros;
 use crate::error::{Fault, StoreError};
 use crate::mark::{marked, marking};
 use crate::row::rule::RuleRow;
@@ -42,6 +45,15 @@ pub struct RetentionView {
     pub rule: AppRule,
     pub live: u64,
     pub finished: u64,
+}
+
+/// What a look at an App came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marked {
+    /// Fewer than were asked for: no more are too many.
+    pub tasks: u32,
+    /// How long until the next Task is too old, as things are.
+    pub next: Option<Duration>,
 }
 
 /// A Task that would go now, or is going.
@@ -79,37 +91,51 @@ macro_rules! boundary {
 }
 
 impl Store {
-    /// Marks up to `limit` Tasks of the App that are too many by its rule, the oldest first. Fewer than `limit`: no more are.
-    /// An App that is not there has none, and neither has one whose rule cannot be read.
-    pub async fn retention_mark(&self, name: &AppName, limit: u32) -> Result<u32, StoreError> {
+    /// Marks up to `limit` Tasks of the App that are too many by its rule, the oldest first. An App that is not there has none,
+    /// and neither has one whose rule cannot be read.
+    pub async fn retention_mark(&self, name: &AppName, limit: u32) -> Result<Marked, StoreError> {
         match self.mark_excess(name, limit).await {
             // The other Apps need not wait for somebody to mend it.
             Err(StoreError::Corrupt(corrupt)) => {
                 tracing::error!(app.name = %name, %corrupt, "what an app keeps cannot be read");
-                Ok(0)
+                Ok(Marked::default())
             }
             result => result,
         }
     }
 
-    async fn mark_excess(&self, name: &AppName, limit: u32) -> Result<u32, StoreError> {
+    async fn mark_excess(&self, name: &AppName, limit: u32) -> Result<Marked, StoreError> {
         // Most looks find nothing, and need not wait for their turn to write.
-        let Some(rule) = self.read(rule(self.db(), name)).await? else { return Ok(0) };
+        let Some(rule) = self.read(rule(self.db(), name)).await? else { return Ok(Marked::default()) };
         let rule = rule.into_rule()?;
         let now = self.now().await?;
         let found = async {
             let bounds = bounds(self.db(), &rule, now).await?;
             any(self.db(), &rule, bounds).await
         };
-        if !self.read(found).await? {
-            return Ok(0);
-        }
-        let name = name.clone();
-        self.write("retention_mark", move |txn| {
-            let name = name.clone();
-            Box::pin(async move { mark(txn, &name, limit).await })
-        })
-        .await
+        let tasks = match self.read(found).await? {
+            false => 0,
+            true => {
+                let name = name.clone();
+                let marked = self.write("retention_mark", move |txn| {
+                    let name = name.clone();
+                    Box::pin(async move { mark(txn, &name, limit).await })
+                });
+                marked.await?
+            }
+        };
+        Ok(Marked { tasks, next: self.next_too_old(&rule, now).await? })
+    }
+
+    /// The oldest of those that stay is the next to be too old.
+    async fn next_too_old(&self, of: &AppRule, now: Timestamp) -> Result<Option<Duration>, StoreError> {
+        const OLDEST: &str = "SELECT min(finished_at) AS value FROM tasks WHERE app_uid = $1 \
+             AND state IN ('SUCCEEDED', 'FAILED', 'CANCELLED') AND remove_since IS NULL";
+        let Some(age) = of.rule.age else { return Ok(None) };
+        let Some(oldest) = self.read(sql::number(self.db(), OLDEST, [of.app.0.into()])).await? else { return Ok(None) };
+        let due = oldest.saturating_add(micros(age));
+        let left = due.saturating_sub(now.as_microsecond());
+        Ok(Some(Duration::from_micros(u64::try_from(left).unwrap_or_default())))
     }
 
     /// Apps in the order of their names, with what applies to each; only those of `space` if one is given.

@@ -1,7 +1,7 @@
 //! Ends that somebody asks for, and Tasks that do not come to theirs. Late is what is late by the database's clock.
 
 use taskplane_domain::name::{SpaceName, TaskName};
-use taskplane_domain::task::{CancelTask, Stuck, Task, Transition};
+use taskplane_domain::task::{CancelTask, StateKind, Stuck, Task, Transition};
 use taskplane_proto::convert::{etag_matches, task_to_pb};
 use taskplane_proto::v1 as pb;
 use taskplane_store::StoreError;
@@ -76,10 +76,25 @@ impl Api {
         Ok(tasks.iter().map(|task| task.stuck(now, deadlines)).collect())
     }
 
-    pub(crate) async fn with_stuck(&self, tasks: &[Task]) -> Result<Vec<pb::Task>, ApiError> {
-        let stuck = self.stuck(tasks).await?;
-        let shown =
-            |(task, stuck): (&Task, Option<Stuck>)| pb::Task { stuck: stuck.map(Into::into), ..task_to_pb(task, None) };
-        Ok(tasks.iter().zip(stuck).map(shown).collect())
+    /// As lists show them: with what holds them up.
+    pub(crate) async fn listed(&self, tasks: &[Task]) -> Result<Vec<pb::Task>, ApiError> {
+        let (stuck, waiting) = (self.stuck(tasks).await?, self.waiting(tasks).await?);
+        let shown = |((task, stuck), waiting_cause): ((&Task, Option<Stuck>), i32)| pb::Task {
+            stuck: stuck.map(Into::into),
+            waiting_cause,
+            ..task_to_pb(task, None)
+        };
+        Ok(tasks.iter().zip(stuck).zip(waiting).map(shown).collect())
+    }
+
+    /// For each of them what it waits for, if it does.
+    pub(crate) async fn waiting(&self, tasks: &[Task]) -> Result<Vec<i32>, ApiError> {
+        let pending: Vec<&Task> = tasks.iter().filter(|task| task.state.kind() == StateKind::Pending).collect();
+        if pending.is_empty() {
+            return Ok(vec![pb::Cause::Unspecified as i32; tasks.len()]);
+        }
+        let seen = self.platform.store.tasks_waiting(&pending).await?;
+        let cause = |task: &Task| seen.get(&task.uid).and_then(|seen| task.waiting_cause(seen));
+        Ok(tasks.iter().map(|task| cause(task).map_or(pb::Cause::Unspecified, pb::Cause::from) as i32).collect())
     }
 }

@@ -64,7 +64,7 @@ impl JobService for Api {
         let name = job_name("name", &request.into_inner().name)?;
         let view = self.platform.store.job_get(&name).await.map_err(ApiError::from)?;
         let remains = self.job_remains(&view.job).await?;
-        Ok(answer(&view).map(|job| pb::Job { remains, ..job }))
+        Ok(Response::new(pb::Job { remains, ..self.one_with_held(&view).await? }))
     }
 
     async fn list_jobs(&self, request: Request<pb::ListJobsRequest>) -> Answer<pb::ListJobsResponse> {
@@ -82,8 +82,7 @@ impl JobService for Api {
         let last = jobs.last().filter(|_| more);
         let next_page_token =
             last.map(|view| self.tokens.page(&question, view.job.name.job.as_str())).unwrap_or_default();
-        let jobs = jobs.iter().map(|JobView { job, schedules, live }| job_to_pb(job, schedules, *live)).collect();
-        Ok(Response::new(pb::ListJobsResponse { jobs, next_page_token }))
+        Ok(Response::new(pb::ListJobsResponse { jobs: self.with_held(&jobs).await?, next_page_token }))
     }
 
     async fn update_job(&self, request: Request<pb::UpdateJobRequest>) -> Answer<pb::Job> {
@@ -154,7 +153,10 @@ impl JobService for Api {
     async fn get_schedule(&self, request: Request<pb::GetScheduleRequest>) -> Answer<pb::Schedule> {
         let name = schedule_name("name", &request.into_inner().name)?;
         let view = self.platform.store.job_get(&name.job_name()).await.map_err(ApiError::from)?;
-        Ok(schedule_answer(&view, &name)?)
+        find(&view, &name, "")?;
+        let schedules = self.one_with_held(&view).await?.schedules;
+        let found = schedules.into_iter().find(|schedule| schedule.name == name.to_string());
+        Ok(Response::new(found.unwrap_or_default()))
     }
 
     async fn list_schedules(&self, request: Request<pb::ListSchedulesRequest>) -> Answer<pb::ListSchedulesResponse> {
@@ -171,14 +173,9 @@ impl JobService for Api {
         let last = views.last().filter(|_| more);
         let next_page_token =
             last.map(|view| self.tokens.page(&question, view.job.name.job.as_str())).unwrap_or_default();
-        let all = |view: &JobView| {
-            let fires = view.job.state.fires();
-            view.schedules.iter().map(|schedule| schedule_to_pb(schedule, fires)).collect::<Vec<_>>()
-        };
-        Ok(Response::new(pb::ListSchedulesResponse {
-            schedules: views.iter().flat_map(all).collect(),
-            next_page_token,
-        }))
+        let jobs = self.with_held(&views).await?;
+        let schedules = jobs.into_iter().flat_map(|job| job.schedules).collect();
+        Ok(Response::new(pb::ListSchedulesResponse { schedules, next_page_token }))
     }
 
     async fn update_schedule(&self, request: Request<pb::UpdateScheduleRequest>) -> Answer<pb::Schedule> {

@@ -12,6 +12,7 @@ mod driven;
 mod ends;
 mod error;
 mod events;
+mod held;
 mod job_changes;
 mod jobs;
 mod launch;

@@ -89,7 +89,7 @@ impl TaskService for Api {
             self.tokens.page(&question, &format!("{}/{}/{}", task.name.id, task.created_at.as_microsecond(), task.uid))
         };
         let next_page_token = last.map(token).unwrap_or_default();
-        Ok(Response::new(pb::ListTasksResponse { tasks: self.with_stuck(&tasks).await?, next_page_token }))
+        Ok(Response::new(pb::ListTasksResponse { tasks: self.listed(&tasks).await?, next_page_token }))
     }
 
     async fn cancel_task(&self, request: Request<pb::CancelTaskRequest>) -> Result<Response<pb::Task>, Status> {
@@ -211,8 +211,10 @@ impl Api {
     /// A Task with all its attempts.
     pub(crate) async fn whole(&self, task: &Task) -> Result<pb::Task, ApiError> {
         let ended = self.platform.store.task_attempts(task.uid).await?;
-        let stuck = self.stuck(std::slice::from_ref(task)).await?.pop().flatten();
-        Ok(pb::Task { stuck: stuck.map(Into::into), ..task_to_pb(task, Some(&ended)) })
+        let one = std::slice::from_ref(task);
+        let stuck = self.stuck(one).await?.pop().flatten();
+        let waiting_cause = self.waiting(one).await?.pop().unwrap_or_default();
+        Ok(pb::Task { stuck: stuck.map(Into::into), waiting_cause, ..task_to_pb(task, Some(&ended)) })
     }
 
     /// NOT_FOUND rather than an empty answer for what is not there.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use taskplane_domain::Invalid;
 use taskplane_domain::app::SourceArchive;
+use taskplane_domain::uid::UploadUid;
 use taskplane_proto::v1 as pb;
 use taskplane_runtime::server::OUR_FAULT;
 use taskplane_source::{Limits, SourceError, Summary, check};
@@ -76,8 +77,12 @@ impl Api {
             .into());
         }
         let Summary { sha256: _, size_bytes, entry_count, unpacked_bytes: _ } = summary;
-        self.objects.source_put(&stored, file).await.map_err(ApiError::from)?;
-        Ok(SourceArchive { sha256: stored, size_bytes, entry_count })
+        // Its name is in the database before there are bytes under it, so whatever is left of this is found and cleared away.
+        let upload = UploadUid(self.platform.clock.new_uid());
+        let upload = self.platform.store.source_reserve(&stored, upload).await.map_err(ApiError::from)?;
+        let archive = SourceArchive { sha256: stored, size_bytes, entry_count, upload };
+        self.objects.source_put(&archive.object(), file).await.map_err(ApiError::from)?;
+        Ok(archive)
     }
 }
 

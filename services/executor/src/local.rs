@@ -47,7 +47,7 @@ impl LocalArgs {
         let objects = objects.clone();
         let fetch: FetchSource = Arc::new(move |archive| {
             let objects = objects.clone();
-            async move { objects.source_open(&archive.sha256).await.map_err(io::Error::other) }.boxed()
+            async move { objects.source_open(&archive.object()).await.map_err(io::Error::other) }.boxed()
         });
         let config = LocalConfig {
             root,

@@ -1,9 +1,10 @@
 //! Which Apps to look at next. Only hints: what is lost here is found by the next sweep.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use taskplane_domain::name::{AppName, Name};
+use tokio::time::Instant;
 
 /// Apps that are remembered; when there are more, all are looked at.
 const MOST: usize = 10_000;
@@ -34,7 +35,44 @@ struct Known {
     fresh: Line,
     backlog: Line,
     sweeps: VecDeque<Sweep>,
+    ages: Ages,
     turn: bool,
+}
+
+/// Apps that will have something too old, each with the next such moment; the soonest when there are too many.
+#[derive(Debug, Default)]
+struct Ages {
+    order: BTreeMap<(Instant, u64), AppName>,
+    places: HashMap<AppName, (Instant, u64)>,
+    count: u64,
+}
+
+impl Ages {
+    fn set(&mut self, app: AppName, at: Instant) {
+        if let Some(before) = self.places.remove(&app) {
+            self.order.remove(&before);
+        }
+        self.count += 1;
+        let place = (at, self.count);
+        self.places.insert(app.clone(), place);
+        self.order.insert(place, app);
+        if self.order.len() > MOST
+            && let Some((_, last)) = self.order.pop_last()
+        {
+            self.places.remove(&last);
+        }
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<AppName> {
+        let first = self.order.first_entry().filter(|first| first.key().0 <= now)?;
+        let app = first.remove();
+        self.places.remove(&app);
+        Some(app)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.order.first_key_value().map(|((at, _), _)| *at)
+    }
 }
 
 /// Each App stands in it once.
@@ -70,6 +108,20 @@ impl Hints {
 
     pub fn more(&self, app: AppName) {
         self.lock().backlog.add(app);
+    }
+
+    /// The App will have something too old at that moment, and nothing before it.
+    pub fn ages(&self, app: AppName, at: Instant) {
+        self.lock().ages.set(app, at);
+    }
+
+    /// What has grown too old by now joins what has just ended. When something else will have?
+    pub fn fall_due(&self, now: Instant) -> Option<Instant> {
+        let mut known = self.lock();
+        while let Some(app) = known.ages.take_due(now) {
+            known.fresh.add(app);
+        }
+        known.ages.next()
     }
 
     /// All Apps, or those of a Space, are to be looked at.
@@ -155,6 +207,32 @@ mod tests {
         assert_eq!(hints.next(true), None);
         assert!(hints.has_backlog());
         assert_eq!(hints.next(false), Some(Next::Backlog(app("full"))));
+    }
+
+    #[test]
+    fn what_grows_too_old_is_looked_at_when_it_does() {
+        let (hints, begin) = (Hints::default(), Instant::now());
+        let at = |seconds| begin + std::time::Duration::from_secs(seconds);
+        for (name, seconds) in [("b", 20), ("a", 10), ("c", 30), ("c", 15), ("d", 15)] {
+            hints.ages(app(name), at(seconds));
+        }
+        assert_eq!(hints.fall_due(at(9)), Some(at(10)));
+        assert_eq!(hints.next(false), None);
+        assert_eq!(hints.fall_due(at(15)), Some(at(20)));
+        let taken: Vec<_> = std::iter::from_fn(|| hints.next(false)).collect();
+        assert_eq!(taken, ["a", "c", "d"].map(|name| Next::Fresh(app(name))));
+        assert_eq!(hints.fall_due(at(60)), None);
+        assert_eq!(hints.next(false), Some(Next::Fresh(app("b"))));
+    }
+
+    #[test]
+    fn of_too_many_ages_the_soonest_are_remembered() {
+        let (hints, begin) = (Hints::default(), Instant::now());
+        for number in (0..=MOST as u64).rev() {
+            hints.ages(app(&format!("a{number}")), begin + std::time::Duration::from_secs(number));
+        }
+        hints.fall_due(begin + std::time::Duration::from_secs(1_000_000));
+        assert_eq!(std::iter::from_fn(|| hints.next(false)).count(), MOST);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod old_revisions;
 mod old_runs;
 mod old_services;
 mod old_sessions;
+mod old_sources;
 pub mod process;
 mod purge;
 mod removals;
@@ -45,13 +46,14 @@ pub async fn run(platform: Platform, objects: Objects, args: ReaperArgs) -> anyh
     let envs = old_envs::trim(&platform);
     let groups = old_groups::trim(&platform);
     let services = old_services::trim(&platform);
+    let sources = old_sources::trim(&platform, &objects);
     let retention = retention::mark(&platform, &purge_bell);
     let ends = late_ends::force(&platform, &args.deadlines);
     let starts = late_starts::give_up(&platform, &args.deadlines);
     let lost = lost_work::settle(&platform);
     tokio::join!(
-        jobs, apps, spaces, asked, removals, runs, histories, sessions, revisions, envs, groups, services, purge,
-        retention, ends, starts, lost
+        jobs, apps, spaces, asked, removals, runs, histories, sessions, revisions, envs, groups, services, sources,
+        purge, retention, ends, starts, lost
     );
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Retention: marks the finished Tasks that an App need not keep, within about a second of the end that made them too many.
 //!
-//! The bus names the Apps to look at; a sweep over all of them, now and then, finds what it did not name. An App with much
-//! to go gets a batch at a time and goes to the end of the line, and what is behind waits while removal has enough to do: an
-//! App that is over by a million holds nobody else up.
+//! The bus names the Apps to look at; a sweep over all of them, now and then, finds what it did not name. Each look says when the
+//! App will have something too old, and it is looked at again then. An App with much to go gets a batch at a time and goes to
+//! the end of the line, and what is behind waits while removal has enough to do: an App that is over by a million holds nobody
+//! else up.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use taskplane_bus::{Ring, Topic};
 use taskplane_domain::event::{Fact, Subject};
 use taskplane_platform::Platform;
 use taskplane_runtime::worker::{self, Doorbell, Pass, jittered};
+use taskplane_store::Marked;
 use tokio::time::Instant;
 
 use crate::hints::{Hints, Next, Sweep};
@@ -21,6 +23,8 @@ const PAGE: u32 = 500;
 /// Marked Tasks that removal may be behind before the backlog waits for it.
 const BEHIND: u32 = 1000;
 const CATCH_UP: Duration = Duration::from_millis(25);
+/// The database judges to the microsecond: a little late is better than in vain.
+const NOT_TOO_SOON: Duration = Duration::from_millis(5);
 /// Between two sweeps over all Apps.
 const SWEEP: Duration = Duration::from_secs(300);
 
@@ -37,10 +41,14 @@ pub(crate) async fn mark(platform: &Platform, purge: &Doorbell) {
             hints.sweep(None);
             *due = Instant::now() + jittered(SWEEP);
         }
+        let too_old = hints.fall_due(Instant::now());
         match step(platform, &hints, purge).await? {
             true => Ok(Pass::More),
             false if hints.has_backlog() => Ok(Pass::IdleFor(CATCH_UP)),
-            false => Ok(Pass::IdleFor(due.saturating_duration_since(Instant::now()))),
+            false => {
+                let next = too_old.map_or(*due, |too_old| too_old.min(*due));
+                Ok(Pass::IdleFor(next.saturating_duration_since(Instant::now())))
+            }
         }
     };
     worker::run("retention", &platform.lifecycle, &doorbell, SWEEP, pass).await;
@@ -74,12 +82,15 @@ async fn step(platform: &Platform, hints: &Hints, purge: &Doorbell) -> anyhow::R
         None => return Ok(false),
         Some(Next::Fresh(app) | Next::Backlog(app)) => {
             let marked = platform.store.retention_mark(&app, BATCH).await.inspect_err(|_| hints.more(app.clone()))?;
-            if marked > 0 {
+            let Marked { tasks, next } = marked;
+            if tasks > 0 {
                 purge.ring();
                 platform.feed.removals();
             }
-            if marked >= BATCH {
+            if tasks >= BATCH {
                 hints.more(app);
+            } else if let Some(at) = next.and_then(|next| Instant::now().checked_add(next + NOT_TOO_SOON)) {
+                hints.ages(app, at);
             }
         }
         Some(Next::Sweep(sweep)) => sweep_on(platform, hints, sweep).await?,

@@ -135,7 +135,12 @@ pub fn archive() -> Vec<u8> {
 }
 
 pub fn described(archive: &[u8]) -> SourceArchive {
-    SourceArchive { sha256: hex::encode(Sha256::digest(archive)), size_bytes: archive.len() as u64, entry_count: 1 }
+    SourceArchive {
+        sha256: hex::encode(Sha256::digest(archive)),
+        size_bytes: archive.len() as u64,
+        entry_count: 1,
+        upload: None,
+    }
 }
 
 pub fn config(path: &Path) -> LocalConfig {

@@ -86,6 +86,7 @@ pub fn job(job: &Job, now: Timestamp) -> String {
         ("Live Tasks", job.live_task_count.to_string()),
         ("Last tick", last(job.last_tick_time, now)),
         ("Next tick", next(job.next_tick_time, now)),
+        ("Held tick", held(job)),
         ("Age", clock::between(job.create_time, None, now).unwrap_or_default()),
     ]);
     if !job.schedules.is_empty() {
@@ -94,6 +95,13 @@ pub fn job(job: &Job, now: Timestamp) -> String {
         sheet.push('\n');
     }
     sheet
+}
+
+/// The latest of its ticks that are due and held, and why.
+fn held(job: &Job) -> String {
+    let held = job.schedules.iter().filter_map(|schedule| schedule.held_tick.as_ref());
+    let Some(held) = held.max_by_key(|held| held.tick_time.map(|time| time.seconds)) else { return String::new() };
+    format!("{}: {}", clock::shown(held.tick_time).unwrap_or_default(), held.message)
 }
 
 fn schedules(job: &Job, now: Timestamp) -> String {

@@ -30,9 +30,13 @@ pub fn succeeded(state: TaskState) -> &'static str {
     }
 }
 
-/// Why a Task ended or, before that, where it stands.
+/// Why a Task ended or, before that, where it stands and what it waits for.
 pub fn reason(task: &Task) -> String {
-    let named = if is_over(task.state()) { reason_name(task.reason()) } else { None };
+    let named = match task.waiting_cause() {
+        Cause::Unspecified if is_over(task.state()) => reason_name(task.reason()),
+        Cause::Unspecified => None,
+        cause => Some(format!("{} ({})", state_name(task.state()), cause_name(cause))),
+    };
     let named = named.unwrap_or_else(|| state_name(task.state()));
     if task.stuck.is_some() { format!("{named} (stuck)") } else { named }
 }
@@ -88,7 +92,8 @@ pub fn job_reason(job: &Job) -> &'static str {
         JobState::Paused => "Paused",
         JobState::Active if job.schedules.is_empty() => "Unscheduled",
         JobState::Active if on.is_empty() => "Suspended",
-        JobState::Active if on.into_iter().all(never) => "NeverFires",
+        JobState::Active if on.iter().copied().all(never) => "NeverFires",
+        JobState::Active if on.iter().any(|schedule| schedule.held_tick.is_some()) => "Held",
         JobState::Active => "Active",
     }
 }
@@ -98,6 +103,7 @@ pub fn schedule_reason(job: &Job, schedule: &Schedule) -> &'static str {
     match job.state() {
         JobState::Active if schedule.suspended => "Suspended",
         JobState::Active if schedule.state() == ScheduleState::Never => "NeverFires",
+        JobState::Active if schedule.held_tick.is_some() => "Held",
         JobState::Active => "Active",
         JobState::Unspecified | JobState::Deleting | JobState::Paused => job_reason(job),
     }
@@ -128,6 +134,8 @@ fn camel(name: &str, prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use taskplane_proto::v1::HeldTick;
+
     use super::*;
 
     #[test]
@@ -139,12 +147,31 @@ mod tests {
     }
 
     #[test]
+    fn a_task_says_what_it_waits_for() {
+        let task = |state: TaskState, cause: Cause| Task {
+            state: state.into(),
+            waiting_cause: cause.into(),
+            reason: Reason::ExitCode.into(),
+            ..Task::default()
+        };
+        for (state, cause, told) in [
+            (TaskState::Pending, Cause::HeldByRunningQuota, "Pending (HeldByRunningQuota)"),
+            (TaskState::Pending, Cause::Unspecified, "Pending"),
+            (TaskState::Running, Cause::Unspecified, "Running"),
+            (TaskState::Failed, Cause::Unspecified, "ExitCode"),
+        ] {
+            assert_eq!(reason(&task(state, cause)), told);
+        }
+    }
+
+    #[test]
     fn a_job_says_why_it_does_not_fire() {
         let schedule =
             |suspended, state: ScheduleState| Schedule { suspended, state: state.into(), ..Schedule::default() };
         let job = |state: JobState, schedules| Job { state: state.into(), schedules, ..Job::default() };
         let (active, never) = (schedule(false, ScheduleState::Active), schedule(false, ScheduleState::Never));
         let suspended = schedule(true, ScheduleState::Suspended);
+        let held = Schedule { held_tick: Some(HeldTick::default()), ..active.clone() };
         for (job, reason) in [
             (job(JobState::Active, vec![]), "Unscheduled"),
             (job(JobState::Active, vec![suspended.clone(), active.clone(), never.clone()]), "Active"),
@@ -152,6 +179,7 @@ mod tests {
             (job(JobState::Active, vec![suspended]), "Suspended"),
             (job(JobState::Paused, vec![active.clone()]), "Paused"),
             (job(JobState::Deleting, vec![]), "Deleting"),
+            (job(JobState::Active, vec![held, active.clone()]), "Held"),
         ] {
             assert_eq!(job_reason(&job), reason);
         }

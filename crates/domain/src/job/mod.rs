@@ -78,6 +78,23 @@ pub struct Schedule {
     pub updated_at: Timestamp,
 }
 
+/// A tick that is due, and that waits until there is room for its Task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldTick {
+    pub tick: Timestamp,
+    /// When it is looked at again.
+    pub retry_at: Timestamp,
+}
+
+impl Schedule {
+    /// The tick that was due and could not be decided: its mark stays behind it, and the next look is put off.
+    pub fn held(&self, job: &Job, now: Timestamp) -> Option<HeldTick> {
+        let retry_at = self.next.filter(|next| *next > now && job.state.fires() && !self.suspended)?;
+        let due = self.plan.recurrence.latest_due(self.mark, now)?;
+        Some(HeldTick { tick: due.tick, retry_at })
+    }
+}
+
 impl ConcurrencyPolicy {
     pub const ALL: [Self; 3] = [Self::Always, Self::Forbid, Self::Replace];
 

@@ -140,6 +140,17 @@ impl Task {
         told
     }
 
+    /// In one word, why a PENDING Task does not run yet.
+    pub fn waiting_cause(&self, seen: &Circumstances) -> Option<Cause> {
+        match &self.state {
+            TaskState::Pending { not_before } => Some(self.explains_waiting(*not_before, seen).cause),
+            TaskState::Starting { .. }
+            | TaskState::Running { .. }
+            | TaskState::Cancelling { .. }
+            | TaskState::Finished { .. } => None,
+        }
+    }
+
     fn explains_stuck(&self, now: Timestamp, deadlines: &Deadlines) -> Option<Explanation> {
         let stuck = self.stuck(now, deadlines)?;
         let remedy = match stuck.reason {

@@ -57,15 +57,35 @@ async fn bytes_that_are_not_what_their_name_says_are_refused() {
 }
 
 #[tokio::test]
-async fn only_a_digest_names_a_source() {
+async fn only_a_digest_with_or_without_an_upload_names_a_source() {
     let kit = Kit::new();
     let upper = "A".repeat(64);
     let dots = format!("../{}", "a".repeat(61));
-    for name in ["", "abc", "../../etc/passwd", upper.as_str(), dots.as_str()] {
-        assert!(matches!(kit.objects.source_open(name).await, Err(LogsError::NotADigest)), "{name}");
-        assert!(matches!(kit.objects.source_exists(name).await, Err(LogsError::NotADigest)), "{name}");
-        assert!(matches!(kit.objects.source_remove(name).await, Err(LogsError::NotADigest)), "{name}");
+    let (open, path) = (format!("{}-", "a".repeat(64)), format!("{}-{}", "a".repeat(64), "../".repeat(12)));
+    for name in ["", "abc", "../../etc/passwd", upper.as_str(), dots.as_str(), open.as_str(), path.as_str()] {
+        assert!(matches!(kit.objects.source_open(name).await, Err(LogsError::NotASource)), "{name}");
+        assert!(matches!(kit.objects.source_exists(name).await, Err(LogsError::NotASource)), "{name}");
+        assert!(matches!(kit.objects.source_remove(name).await, Err(LogsError::NotASource)), "{name}");
         let put = kit.objects.source_put(name, tempfile::tempfile().unwrap()).await;
-        assert!(matches!(put, Err(LogsError::NotADigest)), "{name}");
+        assert!(matches!(put, Err(LogsError::NotASource)), "{name}");
     }
+}
+
+#[tokio::test]
+async fn each_upload_of_the_same_bytes_has_an_object_of_its_own() {
+    let kit = Kit::new();
+    let (sha256, file) = file_of(b"pushed again and again");
+    let uploads = [1, 2].map(|number| format!("{sha256}-{}", uuid::Uuid::from_u128(number)));
+    for object in [&sha256, &uploads[0], &uploads[1]] {
+        kit.objects.source_put(object, file.try_clone().unwrap()).await.unwrap();
+    }
+    assert_eq!(kit.objects.sources_by_digest().await.unwrap(), [sha256.clone()]);
+    kit.objects.source_remove(&uploads[0]).await.unwrap();
+    kit.objects.source_remove(&sha256).await.unwrap();
+    assert!(!kit.objects.source_exists(&uploads[0]).await.unwrap());
+    assert!(kit.objects.source_exists(&uploads[1]).await.unwrap());
+    assert!(kit.objects.sources_by_digest().await.unwrap().is_empty());
+    let (_, other) = file_of(b"something else");
+    let refused = kit.objects.source_put(&uploads[0], other).await.unwrap_err();
+    assert!(matches!(refused, LogsError::DigestMismatch { expected, .. } if expected == sha256));
 }

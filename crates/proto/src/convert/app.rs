@@ -17,7 +17,7 @@ impl From<&Source> for pb::AppSource {
     fn from(source: &Source) -> Self {
         let kind = match source {
             Source::Image(image) => pb::app_source::Kind::Image(image.clone()),
-            Source::Archive(SourceArchive { sha256, size_bytes, entry_count }) => {
+            Source::Archive(SourceArchive { sha256, size_bytes, entry_count, upload: _ }) => {
                 pb::app_source::Kind::Archive(pb::SourceArchive {
                     sha256: sha256.clone(),
                     size_bytes: size_bytes.cast_signed(),

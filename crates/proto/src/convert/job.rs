@@ -7,7 +7,7 @@ use taskplane_domain::app::Command;
 use taskplane_domain::env::{self, Env};
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::job::{
-    ConcurrencyPolicy, Job, JobRun, JobState, Plan, RunJob, RunOutcome, Schedule, TaskTemplate,
+    ConcurrencyPolicy, HeldTick, Job, JobRun, JobState, Plan, RunJob, RunOutcome, Schedule, TaskTemplate,
 };
 use taskplane_domain::label;
 use taskplane_domain::task::{RetryPolicy, RunTask};
@@ -105,6 +105,15 @@ pub fn schedule_to_pb(schedule: &Schedule, fires: bool) -> pb::Schedule {
         update_time: Some(timestamp_to_pb(*updated_at)),
         etag: etag(*version),
         ..plan_to_pb(plan)
+    }
+}
+
+pub fn held_tick_to_pb(held: HeldTick, why: &str) -> pb::HeldTick {
+    let HeldTick { tick, retry_at } = held;
+    pb::HeldTick {
+        tick_time: Some(timestamp_to_pb(tick)),
+        retry_time: Some(timestamp_to_pb(retry_at)),
+        message: why.to_owned(),
     }
 }
 

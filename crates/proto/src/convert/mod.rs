@@ -23,8 +23,8 @@ pub use app::{PushAsked, SourceAsked};
 pub use ending::{cancel_task_from_pb, grace_from_pb};
 pub use event::BadEvent;
 pub use job::{
-    job_asked, job_run_to_pb, job_template_masked, job_to_pb, run_job_from_pb, schedule_asked, schedule_masked,
-    schedule_to_pb,
+    held_tick_to_pb, job_asked, job_run_to_pb, job_template_masked, job_to_pb, run_job_from_pb, schedule_asked,
+    schedule_masked, schedule_to_pb,
 };
 pub use launch::launch_from_pb;
 pub use log::{log_record_from_pb, log_record_to_pb};

@@ -8,6 +8,7 @@ use taskplane_domain::env::{Env, SealedEnv, TaskEnv};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
 use taskplane_domain::space::{ResourceRules, Retention, SpaceSettings};
 use taskplane_domain::task::{Class, RetryPolicy, TaskSpec};
+use taskplane_domain::uid::UploadUid;
 
 use crate::internal::v1 as pb;
 use crate::v1;
@@ -64,11 +65,12 @@ impl From<&Source> for pb::SourceRef {
     fn from(source: &Source) -> Self {
         let kind = match source {
             Source::Image(image) => pb::source_ref::Kind::Image(image.clone()),
-            Source::Archive(SourceArchive { sha256, size_bytes, entry_count }) => {
+            Source::Archive(SourceArchive { sha256, size_bytes, entry_count, upload }) => {
                 pb::source_ref::Kind::Archive(pb::ArchiveRef {
                     sha256: sha256.clone(),
                     size_bytes: *size_bytes,
                     entry_count: *entry_count,
+                    upload: upload.map(|upload| upload.to_string()).unwrap_or_default(),
                 })
             }
         };
@@ -82,8 +84,12 @@ impl TryFrom<pb::SourceRef> for Source {
     fn try_from(source: pb::SourceRef) -> Result<Self, BadSpec> {
         match source.kind.ok_or(BadSpec("source"))? {
             pb::source_ref::Kind::Image(image) => Ok(Self::Image(image)),
-            pb::source_ref::Kind::Archive(pb::ArchiveRef { sha256, size_bytes, entry_count }) => {
-                Ok(Self::Archive(SourceArchive { sha256, size_bytes, entry_count }))
+            pb::source_ref::Kind::Archive(pb::ArchiveRef { sha256, size_bytes, entry_count, upload }) => {
+                let upload = match upload.as_str() {
+                    "" => None,
+                    upload => Some(UploadUid(upload.parse().map_err(|_| BadSpec("upload"))?)),
+                };
+                Ok(Self::Archive(SourceArchive { sha256, size_bytes, entry_count, upload }))
             }
         }
     }

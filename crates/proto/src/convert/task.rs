@@ -128,6 +128,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
             .unwrap_or_default(),
         command: command.as_str().to_owned(),
         variables: Vec::new(),
+        waiting_cause: pb::Cause::Unspecified as i32,
         services: Vec::new(),
         env_names: env.names().into_iter().map(str::to_owned).collect(),
         resources: Some((*resources).into()),

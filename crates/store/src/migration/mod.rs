@@ -13,6 +13,7 @@ mod m0010_services;
 mod m0011_deadlines;
 mod m0012_retention;
 mod m0013_deletion;
+mod m0014_sources;
 mod m0015_bus_stream;
 
 use std::time::Duration;
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_deadlines::Migration),
             Box::new(m0012_retention::Migration),
             Box::new(m0013_deletion::Migration),
+            Box::new(m0014_sources::Migration),
             Box::new(m0015_bus_stream::Migration),
         ]
     }

@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use sea_orm::entity::prelude::*;
-use taskplane_domain::app::AppSpec;
+use taskplane_domain::app::{AppSpec, Source};
 use taskplane_proto::internal::v1 as pb;
 
 use crate::error::Corrupt;
@@ -17,6 +17,8 @@ pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub revision: i64,
     pub spec: Vec<u8>,
+    /// The archive it needs, empty for none; null until somebody looks, in a row of an earlier release.
+    pub source: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -35,4 +37,12 @@ pub(crate) fn open((app, revision): (Uuid, i64), cell: &[u8], secrets: &Secrets)
     let mut spec: pb::AppSpec = row.message("spec", cell)?;
     spec.env = Some(secrets.open_set((&row, "spec"), Place::AppRevision(app, revision), spec.env)?);
     spec.try_into().map_err(|_| row.corrupt("spec"))
+}
+
+/// The same without what is sealed.
+pub(crate) fn source((app, revision): (Uuid, i64), cell: &[u8]) -> Result<Source, Corrupt> {
+    let row = Row::new("app_revisions", format_args!("{app} at {revision}"));
+    let spec: pb::AppSpec = row.message("spec", cell)?;
+    let source = spec.source.ok_or_else(|| row.corrupt("spec"))?;
+    source.try_into().map_err(|_| row.corrupt("spec"))
 }

@@ -198,7 +198,12 @@ async fn an_orphan_is_lost_once_and_its_old_holder_changes_nothing(kit: Kit) {
 async fn told(kit: &Kit, task: &Task) -> Cause {
     let task = kit.store.task_get(&task.name).await.unwrap();
     let seen = kit.store.task_circumstances(&task).await.unwrap();
-    task.explain(&seen, &DEADLINES)[0].cause
+    let cause = task.explain(&seen, &DEADLINES)[0].cause;
+    // What lists say in a word is what is told here at length.
+    let listed = kit.store.tasks_waiting(&[&task]).await.unwrap();
+    let waits = task.state.kind() == StateKind::Pending;
+    assert_eq!(task.waiting_cause(&listed[&task.uid]), waits.then_some(cause));
+    cause
 }
 
 async fn a_waiting_task_is_explained_by_what_is_so_around_it(kit: Kit) {

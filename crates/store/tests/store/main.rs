@@ -42,6 +42,7 @@ mod secrets;
 mod security_groups;
 mod services;
 mod session;
+mod sources;
 mod space;
 mod task;
 mod ticks;

@@ -179,9 +179,16 @@ async fn a_tick_without_room_stays_due_and_the_latest_one_fires(kit: Kit) {
     }
     let tasks = tasks_of(&kit, Some(&job.name)).await;
     assert_eq!(tasks.len(), 2);
+    let held = async || {
+        let view = kit.store.job_get(&job.name).await.unwrap();
+        view.schedules[0].held(&view.job, kit.now()).map(|held| held.tick.to_string())
+    };
+    assert_eq!(held().await.as_deref(), Some("2030-01-01T00:06:00Z"), "it is shown to be held");
     kit.cancelled(&tasks[0]).await;
     kit.advance(10);
+    assert_eq!(held().await, None, "it is about to be decided");
     assert_eq!(pass(&kit.store, 10).await.tasks, 1);
+    assert_eq!(held().await, None);
     let runs = kit.store.job_runs_list(&job.name, None, 10).await.unwrap();
     let told: Vec<_> = runs.iter().map(|run| (run.tick.as_ref().unwrap().at.to_string(), run.missed)).collect();
     assert_eq!(told[0], ("2030-01-01T00:06:00Z".to_owned(), 3));

@@ -74,7 +74,7 @@ async fn kept(store: &Store, app: &App) -> Vec<Task> {
 async fn mark_all(store: &Store, app: &App) -> u32 {
     let mut marked = 0;
     loop {
-        match store.retention_mark(&app.name, 7).await.unwrap() {
+        match store.retention_mark(&app.name, 7).await.unwrap().tasks {
             0 => return marked,
             some => marked += some,
         }
@@ -126,7 +126,7 @@ async fn the_newest_stay_while_completions_pour_in_and_two_reapers_mark(kit: Kit
         reapers.spawn(async move {
             loop {
                 let last = done.load(std::sync::atomic::Ordering::SeqCst);
-                if store.retention_mark(&name, 40).await.unwrap() == 0 && last {
+                if store.retention_mark(&name, 40).await.unwrap().tasks == 0 && last {
                     return;
                 }
             }
@@ -191,9 +191,9 @@ async fn what_is_too_old_goes_whatever_the_counts_say(kit: Kit) {
     let live = kit.a_task(&space, &app).await;
     kit.advance(30);
     let young = finished(&kit, &space, &app, StateKind::Cancelled).await;
-    assert_eq!(kit.store.retention_mark(&app.name, 10).await.unwrap(), 0);
+    assert_eq!(kit.store.retention_mark(&app.name, 10).await.unwrap().tasks, 0);
     kit.advance(31);
-    assert_eq!(kit.store.retention_mark(&app.name, 10).await.unwrap(), 1);
+    assert_eq!(kit.store.retention_mark(&app.name, 10).await.unwrap().tasks, 1);
     assert_eq!(kept(&kit.store, &app).await, [live, young]);
 }
 
@@ -244,10 +244,10 @@ async fn a_lower_count_is_reached_in_batches(kit: Kit) {
     for _ in 0..30 {
         finished(&kit, &space, &app, StateKind::Cancelled).await;
     }
-    assert_eq!(kit.store.retention_mark(&app.name, 8).await.unwrap(), 0);
+    assert_eq!(kit.store.retention_mark(&app.name, 8).await.unwrap().tasks, 0);
     let space = update(&kit, &space, rule(10, 0)).await;
     for expected in [8, 8, 4, 0] {
-        assert_eq!(kit.store.retention_mark(&app.name, 8).await.unwrap(), expected);
+        assert_eq!(kit.store.retention_mark(&app.name, 8).await.unwrap().tasks, expected);
     }
     // The oldest went first, and no mark is taken back.
     update(&kit, &space, rule(100, 0)).await;
@@ -263,10 +263,10 @@ async fn a_full_app_costs_the_others_nothing(kit: Kit) {
     for _ in 0..3 {
         finished(&kit, &space, &other, StateKind::Cancelled).await;
     }
-    assert_eq!(kit.store.retention_mark(&other.name, 200).await.unwrap(), 1);
+    assert_eq!(kit.store.retention_mark(&other.name, 200).await.unwrap().tasks, 1);
     assert_eq!(kept(&kit.store, &full).await.len(), 20);
     let unknown = "spaces/s/apps/none".parse().unwrap();
-    assert_eq!(kit.store.retention_mark(&unknown, 200).await.unwrap(), 0);
+    assert_eq!(kit.store.retention_mark(&unknown, 200).await.unwrap().tasks, 0);
 }
 
 async fn what_would_go_is_shown_and_changes_nothing(kit: Kit) {
