@@ -113,6 +113,7 @@ pub fn push(name: AppName) -> Push {
         resources: Resources::default(),
         services: Vec::new(),
         task_retention_count: None,
+        placement: None,
     }
 }
 

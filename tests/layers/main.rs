@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logs", &["domain"]),
     ("bus", &["domain", "proto"]),
     ("store", &["domain", "proto"]),
-    ("backend", &["domain", "source"]),
+    ("manifest", &["domain"]),
+    ("backend", &["domain", "source", "manifest"]),
     ("platform", &["domain", "store", "bus", "runtime"]),
     ("api", &["domain", "proto", "store", "bus", "logs", "source", "runtime", "platform"]),
     ("executor", &["domain", "proto", "backend", "logs", "runtime"]),
@@ -29,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "standalone",
         &["api", "executor", "scheduler", "reaper", "bus", "domain", "logs", "proto", "store", "runtime", "platform"],
     ),
-    ("cli", &["proto"]),
+    ("cli", &["domain", "proto", "manifest"]),
     ("tests", &[]),
 ];
 

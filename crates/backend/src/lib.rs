@@ -11,6 +11,7 @@ pub mod shim;
 mod spool;
 #[cfg(feature = "tekton")]
 pub mod tekton;
+mod told;
 mod wire;
 
 use std::time::Duration;

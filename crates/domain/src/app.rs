@@ -7,6 +7,7 @@ use crate::env::{self, Env};
 use crate::event::{Event, EventData, Fact, Subject};
 use crate::invalid::{Check, Invalid};
 use crate::name::AppName;
+use crate::placement::Placement;
 use crate::quantity::Resources;
 use crate::security_group::Groups;
 use crate::service::Binding;
@@ -41,6 +42,7 @@ pub struct AppSpec {
     pub security_groups: Groups,
     /// In the order in which they were bound.
     pub services: Vec<Binding>,
+    pub placement: Placement,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +153,7 @@ pub struct Push {
     pub services: Vec<Binding>,
     /// Set but empty: what its Space says.
     pub task_retention_count: Option<Option<u32>>,
+    pub placement: Option<Placement>,
 }
 
 /// An App as it is to be, with the event that says so.
@@ -172,12 +175,14 @@ impl App {
             resources,
             services,
             task_retention_count,
+            placement,
         } = push;
         let source = source
             .ok_or_else(|| Invalid::one("app.source", "is required on the first push: send an image or an archive"))?;
         let services = bound_as_well(&name, Vec::new(), services)?;
         let security_groups = Groups::default();
-        let spec = AppSpec { source, command: command.flatten(), env, resources, services, security_groups };
+        let placement = placement.unwrap_or_default();
+        let spec = AppSpec { source, command: command.flatten(), env, resources, services, security_groups, placement };
         let app = Self {
             uid,
             space_uid,
@@ -195,8 +200,18 @@ impl App {
 
     /// The change that `push` makes, or none when everything is as it says. What is no part of the spec makes no revision.
     pub fn push(self, push: Push, at: Timestamp) -> Result<Option<AppChange>, Invalid> {
-        let Push { name, source, command, env, replace_env, unset_env, resources, services, task_retention_count } =
-            push;
+        let Push {
+            name,
+            source,
+            command,
+            env,
+            replace_env,
+            unset_env,
+            resources,
+            services,
+            task_retention_count,
+            placement,
+        } = push;
         let before = self.spec.clone();
         let spec = AppSpec {
             source: match source {
@@ -208,6 +223,7 @@ impl App {
             resources: resources.or(before.resources),
             security_groups: before.security_groups,
             services: bound_as_well(&name, before.services, services)?,
+            placement: placement.unwrap_or(before.placement),
         };
         let mut check = Check::new();
         if spec.env.size() > env::INHERITED_MAX {
@@ -290,6 +306,7 @@ mod tests {
             resources: Resources::default(),
             services: Vec::new(),
             task_retention_count: None,
+            placement: None,
         }
     }
 

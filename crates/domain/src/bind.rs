@@ -126,6 +126,7 @@ mod tests {
             unset_env: Vec::new(),
             resources: Resources::default(),
             task_retention_count: None,
+            placement: None,
             services: Vec::new(),
         };
         App::create(AppUid(Uuid::nil()), SpaceUid(Uuid::nil()), push, NOW).unwrap().app

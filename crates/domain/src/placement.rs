@@ -127,13 +127,16 @@ fn is_key(text: &str) -> bool {
 
 /// Of an object, or a domain.
 fn is_name(text: &str) -> bool {
-    let label = |part: &str| {
-        let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        edge(part.bytes().next())
-            && edge(part.bytes().next_back())
-            && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
-    text.len() <= 253 && text.split('.').all(label)
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Of a namespace.
+pub(crate) fn is_label(text: &str) -> bool {
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    text.len() <= 63
+        && edge(text.bytes().next())
+        && edge(text.bytes().next_back())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 #[cfg(test)]

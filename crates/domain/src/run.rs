@@ -6,12 +6,13 @@ use jiff::Timestamp;
 
 use crate::app::{Command, Source};
 use crate::env::Env;
-use crate::name::TaskName;
+use crate::name::{Name, TaskName};
+use crate::placement::Placement;
 use crate::quantity::Resources;
 use crate::security_group::GroupRules;
 use crate::service::BoundService;
 use crate::task::{Condition, Exit, Reason};
-use crate::uid::{AppUid, RunUid, SpaceUid, TaskUid};
+use crate::uid::{AppUid, JobUid, RunUid, SpaceUid, TaskUid};
 
 /// One attempt of one Task: what a run's name is derived from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +53,29 @@ pub struct RunSpec {
     /// Bytes of output that its log keeps.
     pub log_cap: Option<u64>,
     pub trace: Option<String>,
+    pub cluster: InCluster,
+}
+
+/// What a cluster is told beside.
+#[derive(Debug, Clone, Default)]
+pub struct InCluster {
+    /// Where the Space's Tasks live; none: in a namespace named after the Space.
+    pub namespace: Option<String>,
+    /// The Job that made the Task, if one did.
+    pub job: Option<(JobUid, Name)>,
+    pub placement: Placement,
+    /// Names what is secret by its content.
+    pub naming_key: NamingKey,
+}
+
+/// With it the same content always has the same name, and without it nobody can tell from the name what the content is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct NamingKey(pub Vec<u8>);
+
+impl std::fmt::Debug for NamingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[key]")
+    }
 }
 
 /// How a run ended. Nothing of it is left when this is said.

@@ -6,6 +6,8 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 /// Bytes of a key.
 pub const KEY: usize = 32;
 const NONCE: usize = 24;
+/// Begins the nonces of derived keys.
+const DERIVED: u8 = 0xd1;
 
 /// Which key sealed something. Says nothing about the key itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +90,20 @@ impl Keyring {
         decrypt(key, place, sealed).ok_or(Unopened::Foreign)
     }
 
+    /// A key for something else, of which only the present key's holders know: the same one each time, and nothing about this
+    /// key or one derived for another.
+    pub fn derived(&self, what: uuid::Uuid) -> [u8; KEY] {
+        // What the cipher adds to a text, under a nonce that no text gets: theirs are drawn by lot.
+        let mut nonce = [DERIVED; NONCE];
+        nonce[NONCE - 16..].copy_from_slice(what.as_bytes());
+        let (_, key) = match self.keys.first() {
+            Some(first) => first,
+            None => return [0; KEY],
+        };
+        let stream = key.encrypt(XNonce::from_slice(&nonce), [0_u8; KEY].as_slice()).unwrap_or_default();
+        stream.first_chunk().copied().unwrap_or_default()
+    }
+
     /// A nonce and what follows it.
     pub(crate) fn encrypt(&self, purpose: &str, plain: &[u8]) -> Vec<u8> {
         let nonce = XChaCha20Poly1305::generate_nonce(&mut OsRng);
@@ -161,6 +177,16 @@ mod tests {
         assert_eq!(rotated.open_bytes("p", &sealed).unwrap(), b"canary");
         assert_eq!(other.open_bytes("p", &rotated.seal_bytes("p", b"new")).unwrap(), b"new");
         assert_ne!(other.ids().next(), one().ids().next());
+    }
+
+    #[test]
+    fn a_derived_key_is_the_same_each_time_and_no_other() {
+        let [a, b] = [1, 2].map(uuid::Uuid::from_u128);
+        assert_eq!(one().derived(a), one().derived(a));
+        assert_ne!(one().derived(a), one().derived(b));
+        assert_ne!(one().derived(a), Keyring::new(&[[2; KEY]]).derived(a));
+        assert_eq!(one().derived(a), Keyring::new(&[[1; KEY], [2; KEY]]).derived(a));
+        assert_ne!(one().derived(a), [0; KEY]);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use prost::Message as _;
 use sea_orm::FromQueryResult;
 use taskplane_domain::env::{Env, SealedEnv, TaskEnv};
 use taskplane_domain::task::Task;
+use taskplane_domain::uid::SpaceUid;
 use taskplane_proto::internal::v1 as pb;
-use taskplane_proto::keyring::{Keyring, Unopened};
+use taskplane_proto::keyring::{KEY, Keyring, Unopened};
 use uuid::Uuid;
 
 use crate::connect::Store;
@@ -122,6 +123,11 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// With what executors name what is secret in this Space.
+    pub fn naming_key(&self, space: SpaceUid) -> [u8; KEY] {
+        self.secrets().0.derived(space.0)
     }
 
     /// What a Task brought along, with its values: for the executor that is to run it.

@@ -7,7 +7,7 @@ use taskplane_domain::app::AppSpec;
 use taskplane_domain::name::SpaceName;
 use taskplane_domain::security_group::{GroupRef, GroupRules, Rule};
 use taskplane_domain::service::{Binding, BoundService};
-use taskplane_domain::space::Space;
+use taskplane_domain::space::{ClusterSettings, Space};
 use taskplane_domain::task::Task;
 use taskplane_domain::uid::{AppUid, SecurityGroupUid, SpaceUid};
 use taskplane_proto::internal::v1 as pb;
@@ -80,7 +80,7 @@ impl Specs {
 
     /// Everything an executor needs to make the present attempt of `task`.
     pub async fn launch(&self, store: &Store, task: &Task) -> Result<pb::Launch, StoreError> {
-        let AppSpec { source, command: _, env: app_env, resources: _, services, security_groups } =
+        let AppSpec { source, command: _, env: app_env, resources: _, services, security_groups, placement } =
             self.app(store, task.app_uid, task.app_revision).await?;
         let SpaceEnv { env: space_env, security_groups: of_space } =
             self.env(store, task.space_uid, task.space_env_revision).await?;
@@ -89,6 +89,9 @@ impl Specs {
             groups.push((&self.rules(store, group).await?).into());
         }
         let Space { settings, .. } = store.space_get(&SpaceName(task.name.space.clone())).await?;
+        let ClusterSettings { namespace, placement: of_space } = settings.cluster;
+        let (job, job_uid) =
+            task.job.as_ref().map(|job| (job.name.to_string(), job.uid.to_string())).unwrap_or_default();
         Ok(pb::Launch {
             space: task.name.space.to_string(),
             space_uid: task.space_uid.to_string(),
@@ -105,6 +108,11 @@ impl Specs {
             services: self.services(store, &services).await?,
             traceparent: task.trace.clone().unwrap_or_default(),
             security_groups: groups,
+            job,
+            job_uid,
+            namespace: namespace.unwrap_or_default(),
+            placement: Some((&of_space.with(&placement)).into()),
+            naming_key: store.naming_key(task.space_uid).to_vec().into(),
         })
     }
 }

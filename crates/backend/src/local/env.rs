@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use serde_json::json;
 use taskplane_domain::env::{BINDING_ROOT, DATABASE_URL};
 use taskplane_domain::run::RunSpec;
 use taskplane_domain::service::{database_url, vcap_services};
@@ -12,13 +11,11 @@ use taskplane_domain::uid::RunUid;
 
 use crate::process::MARK;
 use crate::record;
+use crate::told::{LANG, PORT, application, limits};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const DEFAULT_LANG: &str = "en_US.UTF-8";
 /// Local runs share the machine's network, and nothing is routed to them.
 const ADDRESS: &str = "127.0.0.1";
-/// What Cloud Foundry says when nothing is said: nothing listens there.
-const PORT: &str = "8080";
 
 /// What a run inherits from the server, when the server has it.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +35,7 @@ pub(super) fn variables(
 ) -> BTreeMap<OsString, OsString> {
     let mut all: BTreeMap<OsString, OsString> = BTreeMap::new();
     all.insert("PATH".into(), inherited.path.clone().unwrap_or_else(|| DEFAULT_PATH.into()));
-    all.insert("LANG".into(), inherited.lang.clone().unwrap_or_else(|| DEFAULT_LANG.into()));
+    all.insert("LANG".into(), inherited.lang.clone().unwrap_or_else(|| LANG.into()));
     all.insert("HOME".into(), dir.join(record::WORK).into());
     if let Some(tmpdir) = &inherited.tmpdir {
         all.insert("TMPDIR".into(), tmpdir.clone());
@@ -67,54 +64,25 @@ fn platform(spec: &RunSpec, run: &RunUid, mark: &str) -> Vec<(&'static str, Stri
         ("INSTANCE_GUID", run.to_string()),
         ("CF_TASK_ID", spec.key.task.to_string()),
         ("CF_TASK_NAME", spec.display_name.clone()),
-        ("VCAP_APPLICATION", application(spec)),
+        ("VCAP_APPLICATION", application(spec, spec.resources)),
         ("VCAP_SERVICES", vcap_services(&spec.services).reveal().to_owned()),
         ("TASKPLANE_TASK", spec.name.to_string()),
         ("TASKPLANE_ATTEMPT", spec.key.attempt.to_string()),
         (MARK, mark.to_owned()),
     ];
-    if let Some(memory) = spec.resources.memory {
-        vars.push(("MEMORY_LIMIT", format!("{}M", memory.mebibytes())));
-        vars.push(("MEMORY_LIMIT_IN_MB", memory.mebibytes().to_string()));
-    }
-    if let Some(disk) = spec.resources.disk {
-        vars.push(("DISK_LIMIT", disk.mebibytes().to_string()));
-    }
+    vars.extend(limits(spec.resources));
     vars
-}
-
-fn application(spec: &RunSpec) -> String {
-    let mut limits = serde_json::Map::new();
-    if let Some(memory) = spec.resources.memory {
-        limits.insert("mem".to_owned(), memory.mebibytes().into());
-    }
-    if let Some(disk) = spec.resources.disk {
-        limits.insert("disk".to_owned(), disk.mebibytes().into());
-    }
-    json!({
-        "application_id": spec.app_uid.to_string(),
-        "application_name": spec.name.app.as_str(),
-        "application_uris": [],
-        "application_version": spec.app_revision.to_string(),
-        "limits": limits,
-        "name": spec.name.app.as_str(),
-        "process_id": spec.app_uid.to_string(),
-        "process_type": "task",
-        "space_id": spec.space_uid.to_string(),
-        "space_name": spec.name.space.as_str(),
-        "uris": [],
-    })
-    .to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use taskplane_domain::app::{Command, Source};
     use taskplane_domain::env::Env;
     use taskplane_domain::frozen;
     use taskplane_domain::quantity::Resources;
-    use taskplane_domain::run::RunKey;
+    use taskplane_domain::run::{InCluster, RunKey};
     use taskplane_domain::service::{BoundService, ServiceSpec};
     use taskplane_domain::uid::{AppUid, SpaceUid, TaskUid};
     use uuid::Uuid;
@@ -138,6 +106,7 @@ mod tests {
             timeout: None,
             log_cap: None,
             trace: None,
+            cluster: InCluster::default(),
         }
     }
 

@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use taskplane_manifest::{PodFacing, Terms};
+
 use super::client::Access;
 
 #[derive(Debug, Clone)]
@@ -26,8 +28,22 @@ pub struct TektonConfig {
     pub pull_budget: Duration,
     /// How long a run may wait for its pod.
     pub start_deadline: Duration,
+    /// Where pods reach an executor.
+    pub pod_facing: Option<PodFacing>,
     /// None: no Task is asked whether it may start.
     pub guard: Option<Guard>,
+}
+
+impl TektonConfig {
+    /// What it says of all Spaces.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            pod_security: self.pod_security.as_str().to_owned(),
+            pods: self.pods_per_space,
+            account: self.account.as_ref().map(|Account { namespace, name }| (namespace.clone(), name.clone())),
+            pod_facing: self.pod_facing.clone(),
+        }
+    }
 }
 
 /// A ServiceAccount.
@@ -103,6 +119,7 @@ impl Default for TektonConfig {
             pods_per_space: 1000,
             pull_budget: Duration::from_secs(600),
             start_deadline: Duration::from_secs(3600),
+            pod_facing: None,
             guard: None,
         }
     }

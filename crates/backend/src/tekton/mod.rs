@@ -14,10 +14,14 @@
 
 pub mod client;
 mod config;
+pub mod lifecycle;
 mod logs;
 pub mod names;
 mod observe;
+mod render;
+mod spaces;
 pub mod types;
 pub mod watch;
 
 pub use config::{Account, Guard, PodSecurity, TektonConfig};
+pub use taskplane_manifest::PodFacing;

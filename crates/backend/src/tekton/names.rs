@@ -3,29 +3,25 @@
 
 use taskplane_domain::run::RunKey;
 use taskplane_domain::uid::{AppUid, SpaceUid, TaskUid};
+pub use taskplane_manifest::{MANAGED, SPACE, SPACE_NAME, space_id};
 
-/// Everything of ours carries it; watches select on it.
-pub const MANAGED: &str = "taskplane.dev/managed";
 pub const TASK: &str = "taskplane.dev/task-id";
 pub const ATTEMPT: &str = "taskplane.dev/attempt";
 pub const APP: &str = "taskplane.dev/app-id";
 pub const JOB: &str = "taskplane.dev/job-id";
-/// On runs and on the namespace of the Space.
-pub const SPACE: &str = "taskplane.dev/space-id";
 /// A hash of the Space: watches can be split by it later without touching old runs.
 pub const SHARD: &str = "taskplane.dev/shard";
 /// Which NetworkPolicies apply to a pod.
 pub const NETPOL: &str = "taskplane.dev/netpol";
 /// Names for people and for log shippers.
-pub const SPACE_NAME: &str = "taskplane.dev/space";
 pub const APP_NAME: &str = "taskplane.dev/app";
 pub const JOB_NAME: &str = "taskplane.dev/job";
 /// The per-App number.
 pub const NUMBER: &str = "taskplane.dev/task";
 /// What a run was made from: two of the same name and another hash are a collision.
 pub const SPEC_HASH: &str = "taskplane.dev/spec-hash";
-/// For the sweep of a cluster whose control plane forgot: what the log belongs to.
-pub const LOG_CAP: &str = "taskplane.dev/log-cap";
+/// The Secrets that a run's pod reads.
+pub const SECRETS: &str = "taskplane.dev/secrets";
 /// Tekton continues this trace.
 pub const SPAN_CONTEXT: &str = "tekton.dev/pipelinerunSpanContext";
 
@@ -36,6 +32,9 @@ pub const CONTAINER: &str = "step-run";
 pub const GUARD_STEP: &str = "guard";
 pub const GUARD_CONTAINER: &str = "step-guard";
 
+/// `spec.status` of a run that was made and not released.
+pub const INERT: &str = "PipelineRunPending";
+
 const SHARDS: u128 = 64;
 
 /// The label's form: a label's value may be no longer than 63, and hyphens would only make it longer.
@@ -45,10 +44,6 @@ pub fn task_id(task: TaskUid) -> String {
 
 pub fn app_id(app: AppUid) -> String {
     app.0.simple().to_string()
-}
-
-pub fn space_id(space: SpaceUid) -> String {
-    space.0.simple().to_string()
 }
 
 pub fn shard(space: SpaceUid) -> String {
@@ -71,6 +66,11 @@ pub fn key_of(labels: Option<&std::collections::BTreeMap<String, String>>) -> Op
 /// As Tekton names the children of a run with one task called `task`; all of ours are short enough for it.
 pub fn task_run(key: &RunKey) -> String {
     format!("{key}-task")
+}
+
+/// What only this run's pod reads; it goes with the run.
+pub fn own_secret(run: &str) -> String {
+    format!("{run}-env")
 }
 
 pub fn pod(key: &RunKey) -> String {

@@ -12,7 +12,7 @@ use taskplane_backend::local::{FetchSource, LocalBackend, LocalConfig};
 use taskplane_domain::app::{Command, Source, SourceArchive};
 use taskplane_domain::env::Env;
 use taskplane_domain::quantity::Resources;
-use taskplane_domain::run::{RunKey, RunSpec};
+use taskplane_domain::run::{InCluster, RunKey, RunSpec};
 use taskplane_domain::uid::{AppUid, SpaceUid, TaskUid};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -120,6 +120,7 @@ pub fn spec(number: u64, command: &str) -> RunSpec {
         timeout: None,
         log_cap: None,
         trace: None,
+        cluster: InCluster::default(),
     }
 }
 

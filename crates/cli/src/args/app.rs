@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::PlacementArgs;
 use super::value;
 
 /// How much of the machine a Task may use.
@@ -56,6 +57,8 @@ pub struct PushArgs {
     /// The value of ((KEY)) in the manifest
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = value::pair)]
     pub vars: Vec<(String, String)>,
+    #[command(flatten)]
+    pub placement: PlacementArgs,
 }
 
 #[derive(Debug, Args)]

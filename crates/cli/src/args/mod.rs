@@ -1,6 +1,7 @@
 //! What can be typed: flags that every command takes, and the list of commands.
 
 mod app;
+mod cluster;
 mod job;
 mod security_group;
 mod service;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use app::{AppArgs, DeleteAppArgs, PushArgs, ResourceArgs, ScaleArgs};
+pub use cluster::{PlacementArgs, SpaceManifestArgs};
 pub use job::{
     CreateJobArgs, DeleteJobArgs, DeleteJobScheduleArgs, GapArg, JobArgs, JobHistoryArgs, JobSchedulesArgs, OverlapArg,
     PauseJobArgs, PolicyArg, PreviewArgs, RunJobArgs, ScheduleJobArgs, WhenArgs,
@@ -90,6 +92,8 @@ pub enum Command {
     CreateSpace(CreateSpaceArgs),
     /// Change settings of a Space
     UpdateSpace(UpdateSpaceArgs),
+    /// Print what a Space has in a cluster, for an operator to apply where executors may not make it
+    SpaceManifest(SpaceManifestArgs),
     /// Delete a Space; with --everything also one that has Apps
     DeleteSpace(DeleteSpaceArgs),
     /// Push an App, from source or a container image, to run Tasks on

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::PlacementArgs;
 use super::value::{self, OrNone};
 
 #[derive(Debug, Args)]
@@ -66,6 +67,11 @@ pub struct SpaceSettings {
     pub default_timeout: Option<OrNone<Duration>>,
     #[command(flatten)]
     pub resources: SpaceResources,
+    /// Namespace of its Tasks in a cluster, where its own name does not say
+    #[arg(long, value_name = "NAMESPACE", help_heading = "In a cluster")]
+    pub namespace: Option<String>,
+    #[command(flatten)]
+    pub placement: PlacementArgs,
 }
 
 /// What Tasks get when nobody says, and between which bounds what they ask for must lie; `none` takes a bound away.

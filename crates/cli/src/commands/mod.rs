@@ -2,6 +2,7 @@
 
 pub mod about;
 mod app;
+mod cluster;
 mod env;
 mod event;
 mod history;
@@ -35,6 +36,7 @@ pub async fn dispatch(context: &Context, command: Command) -> Result<(), Failure
         Command::Space(args) => space::show(context, args).await,
         Command::CreateSpace(args) => space::create(context, args).await,
         Command::UpdateSpace(args) => space::update(context, args).await,
+        Command::SpaceManifest(args) => cluster::space_manifest(context, args).await,
         Command::DeleteSpace(args) => space::delete(context, args).await,
         Command::Push(args) => push::push(context, *args).await,
         Command::Apps => app::list(context).await,

@@ -86,8 +86,18 @@ enum Source {
 
 /// Flags beat the manifest.
 fn plan(parent: String, args: PushArgs, application: Application) -> Result<(PushAppSpec, Source), Failure> {
-    let PushArgs { app, path, docker_image, command, env, replace_env, resources: typed, task_retention_count, .. } =
-        args;
+    let PushArgs {
+        app,
+        path,
+        docker_image,
+        command,
+        env,
+        replace_env,
+        resources: typed,
+        task_retention_count,
+        placement,
+        ..
+    } = args;
     let source = match (docker_image, path) {
         (Some(image), _) => Source::Image(image),
         (None, Some(path)) => Source::Path(path),
@@ -120,6 +130,7 @@ fn plan(parent: String, args: PushArgs, application: Application) -> Result<(Pus
         unset_env: Vec::new(),
         etag: String::new(),
         task_retention_count: task_retention_count.or(application.task_retention_count),
+        placement: placement.placement(),
     };
     Ok((spec, source))
 }

@@ -6,8 +6,8 @@ use prost_types::FieldMask;
 use taskplane_proto::convert::duration_to_pb;
 use taskplane_proto::v1::space_service_client::SpaceServiceClient;
 use taskplane_proto::v1::{
-    CreateSpaceRequest, DeleteSpaceRequest, GetSpaceRequest, ListSpacesRequest, Resources, Space, SpaceQuota,
-    UpdateSpaceRequest,
+    ClusterSettings, CreateSpaceRequest, DeleteSpaceRequest, GetSpaceRequest, ListSpacesRequest, Resources, Space,
+    SpaceQuota, UpdateSpaceRequest,
 };
 
 use super::app::in_use;
@@ -99,7 +99,7 @@ pub async fn delete(context: &Context, args: DeleteSpaceArgs) -> Result<(), Fail
     context.printer.said(&format!("Space {short} deleted."))
 }
 
-async fn get(context: &Context, name: &str) -> Result<Space, Failure> {
+pub(super) async fn get(context: &Context, name: &str) -> Result<Space, Failure> {
     let request = GetSpaceRequest { name: names::space(name) };
     context
         .session
@@ -126,7 +126,10 @@ fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
         waiting_tasks,
         default_timeout,
         resources,
+        namespace,
+        placement,
     } = settings;
+    let placement = placement.placement();
     let mut given: Vec<String> = [
         ("env", !env.is_empty()),
         ("task_retention_count", task_retention_count.is_some()),
@@ -139,6 +142,8 @@ fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
         ("quota.running_tasks", running_tasks.is_some()),
         ("quota.waiting_tasks", waiting_tasks.is_some()),
         ("default_task_timeout", default_timeout.is_some()),
+        ("cluster.namespace", namespace.is_some()),
+        ("cluster.placement", placement.is_some()),
     ]
     .iter()
     .filter(|(_, given)| *given)
@@ -184,6 +189,7 @@ fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
         min_resources,
         max_resources,
         default_task_timeout: time(default_timeout),
+        cluster: Some(ClusterSettings { namespace: namespace.unwrap_or_default(), placement }),
         ..Space::default()
     };
     (space, given)

@@ -33,6 +33,7 @@ fn space_and_app(command: Option<&str>) -> (Space, App) {
         resources: Resources::default(),
         services: Vec::new(),
         task_retention_count: None,
+        placement: None,
     };
     let app = App::create(AppUid(Uuid::nil()), space.uid, push, at).unwrap().app;
     (space, app)

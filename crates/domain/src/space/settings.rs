@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::env::Env;
 use crate::invalid::{Check, Invalid};
+use crate::placement::{self, Placement};
 use crate::space::ResourceRules;
 use crate::task::RunTask;
 
@@ -24,6 +25,30 @@ pub struct SpaceSettings {
     pub resources: ResourceRules,
     /// For Tasks that bring none; none: they may run as long as they like.
     pub default_timeout: Option<Duration>,
+    pub cluster: ClusterSettings,
+}
+
+/// What a Space says to clusters alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClusterSettings {
+    /// Where its Tasks live; none: the executor names it after the Space.
+    pub namespace: Option<String>,
+    pub placement: Placement,
+}
+
+impl ClusterSettings {
+    /// An empty namespace: none is said.
+    pub fn parse(namespace: String, placement: Placement) -> Result<Self, Invalid> {
+        let mut check = Check::new();
+        let placement = check.all(placement.check("space.cluster.placement"));
+        if !namespace.is_empty() && !placement::is_label(&namespace) {
+            check.refuse("space.cluster.namespace", "must be a namespace: a-z, 0-9 and -, at most 63 characters");
+        } else if ["default", "kube-system", "kube-public", "kube-node-lease"].contains(&namespace.as_str()) {
+            check.refuse("space.cluster.namespace", "must be a namespace of its own, not one that every cluster has");
+        }
+        let namespace = Some(namespace).filter(|name| !name.is_empty());
+        check.finish_with(placement.map(|placement| Self { namespace, placement }))
+    }
 }
 
 /// Which finished Tasks each App keeps.

@@ -34,6 +34,7 @@ fn app(command: Option<&str>) -> (Space, App) {
         resources: Resources::default(),
         services: Vec::new(),
         task_retention_count: None,
+        placement: None,
     };
     let app = App::create(AppUid(Uuid::nil()), space.uid, push, at(0)).unwrap().app;
     (space, app)

@@ -7,6 +7,7 @@ use taskplane_domain::name::{AppName, Name, ServiceName, SpaceName};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
 use taskplane_domain::retention::Retention;
 
+use crate::convert::placement::{placement_from_pb, placement_to_pb};
 use crate::convert::security_group::group_names;
 use crate::convert::service::binding_to_pb;
 use crate::convert::space::{etag, standing_to_pb};
@@ -71,7 +72,7 @@ impl From<&App> for pb::App {
             created_at,
             updated_at,
         } = app;
-        let AppSpec { source, command, env, resources, services, security_groups } = spec;
+        let AppSpec { source, command, env, resources, services, security_groups, placement } = spec;
         Self {
             name: name.to_string(),
             uid: uid.to_string(),
@@ -90,6 +91,7 @@ impl From<&App> for pb::App {
             task_retention_count: task_retention_count.map(u32::cast_signed),
             standing: standing_to_pb(*standing) as i32,
             remains: None,
+            placement: placement_to_pb(placement),
         }
     }
 }
@@ -131,6 +133,7 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
             unset_env,
             etag,
             task_retention_count,
+            placement,
         } = spec;
         let mut check = Check::new();
         let space = check.field("app.parent", parent.parse::<SpaceName>());
@@ -144,6 +147,13 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
         let task_retention_count = match task_retention_count {
             None => None,
             Some(count) => check.all(Retention::parse_own("app.task_retention_count", count.into())),
+        };
+        let placement = match placement {
+            None => None,
+            Some(placement) => {
+                let read = placement_from_pb("app.placement", placement);
+                check.all(read.and_then(|placement| placement.check("app.placement")))
+            }
         };
         let (asked, source) = match source.map(|source| source.kind) {
             None => (SourceAsked::Unchanged, None),
@@ -188,6 +198,7 @@ impl TryFrom<pb::PushAppSpec> for PushAsked {
             resources,
             services: Vec::new(),
             task_retention_count,
+            placement,
         };
         Ok(Self { push, source: asked, services, etag })
     }

@@ -2,9 +2,9 @@
 
 use taskplane_domain::env::{Env, TaskEnv};
 use taskplane_domain::name::TaskName;
-use taskplane_domain::run::{RunKey, RunSpec};
+use taskplane_domain::run::{InCluster, NamingKey, RunKey, RunSpec};
 use taskplane_domain::task::TaskSpec;
-use taskplane_domain::uid::{AppUid, SpaceUid};
+use taskplane_domain::uid::{AppUid, JobUid, SpaceUid};
 
 use crate::convert::spec::BadSpec;
 use crate::internal::v1 as pb;
@@ -26,7 +26,18 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         traceparent,
         security_groups,
         services,
+        job,
+        job_uid,
+        namespace,
+        placement,
+        naming_key,
     } = launch;
+    let job = if job.is_empty() {
+        None
+    } else {
+        let uid = JobUid(job_uid.parse().map_err(|_| BadSpec("job_uid"))?);
+        Some((uid, job.parse().map_err(|_| BadSpec("job"))?))
+    };
     let name = TaskName {
         space: space.parse().map_err(|_| BadSpec("space"))?,
         app: app.parse().map_err(|_| BadSpec("app"))?,
@@ -51,5 +62,11 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         timeout,
         log_cap: Some(log_cap_bytes).filter(|bytes| *bytes > 0),
         trace: Some(traceparent).filter(|text| !text.is_empty()),
+        cluster: InCluster {
+            namespace: Some(namespace).filter(|name| !name.is_empty()),
+            job,
+            placement: placement.unwrap_or_default().try_into()?,
+            naming_key: NamingKey(naming_key.to_vec()),
+        },
     })
 }

@@ -9,6 +9,7 @@ mod explain;
 mod job;
 mod launch;
 mod log;
+mod placement;
 mod plan;
 mod retention;
 mod run;

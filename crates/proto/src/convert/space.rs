@@ -3,10 +3,11 @@
 use taskplane_domain::env::{self, Env};
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::quantity::Resources;
-use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings, log_cap};
+use taskplane_domain::space::{ClusterSettings, Quota, ResourceRules, Retention, Space, SpaceSettings, log_cap};
 use taskplane_domain::standing::Standing;
 
 use crate::convert::app::resources_from_pb;
+use crate::convert::placement::{placement_from_pb, placement_to_pb};
 use crate::convert::security_group::group_names;
 use crate::convert::time::{duration_from_pb, duration_to_pb, timestamp_to_pb};
 use crate::v1 as pb;
@@ -32,8 +33,16 @@ impl From<&Space> for pb::Space {
     fn from(space: &Space) -> Self {
         let Space { uid, name, settings, security_groups, env_revision: _, standing, version, created_at, updated_at } =
             space;
-        let SpaceSettings { env, retention, log_cap, delete_terminated_logs, quota, resources, default_timeout } =
-            settings;
+        let SpaceSettings {
+            env,
+            retention,
+            log_cap,
+            delete_terminated_logs,
+            quota,
+            resources,
+            default_timeout,
+            cluster,
+        } = settings;
         let Retention { count, minimum_finished, age, failed } = retention;
         let Quota { live, running, waiting } = quota;
         let ResourceRules { default, min, max } = resources;
@@ -65,8 +74,24 @@ impl From<&Space> for pb::Space {
             usage: None,
             standing: standing_to_pb(*standing) as i32,
             remains: None,
+            cluster: cluster_to_pb(cluster),
         }
     }
+}
+
+/// Something, where something is said.
+fn cluster_to_pb(cluster: &ClusterSettings) -> Option<pb::ClusterSettings> {
+    let ClusterSettings { namespace, placement } = cluster;
+    (*cluster != ClusterSettings::default()).then(|| pb::ClusterSettings {
+        namespace: namespace.clone().unwrap_or_default(),
+        placement: placement_to_pb(placement),
+    })
+}
+
+fn cluster_from_pb(cluster: pb::ClusterSettings) -> Result<ClusterSettings, Invalid> {
+    let pb::ClusterSettings { namespace, placement } = cluster;
+    let placement = placement_from_pb("space.cluster.placement", placement.unwrap_or_default())?;
+    ClusterSettings::parse(namespace, placement)
 }
 
 impl TryFrom<pb::Space> for SpaceSettings {
@@ -97,6 +122,7 @@ impl TryFrom<pb::Space> for SpaceSettings {
             usage: _,
             standing: _,
             remains: _,
+            cluster,
         } = space;
         let pb::SpaceQuota { live_tasks, running_tasks, waiting_tasks } = quota.unwrap_or_default();
         let mut check = Check::new();
@@ -117,8 +143,9 @@ impl TryFrom<pb::Space> for SpaceSettings {
         };
         let timeout = time(&mut check, "space.default_task_timeout", default_task_timeout);
         let default_timeout = check.all(Self::parse_default_timeout(timeout));
-        let settings = env.zip(retention).zip(log_cap.zip(quota)).zip(default_timeout);
-        check.finish_with(settings.map(|(((env, retention), (log_cap, quota)), default_timeout)| Self {
+        let cluster = check.all(cluster_from_pb(cluster.unwrap_or_default()));
+        let settings = env.zip(retention).zip(log_cap.zip(quota)).zip(default_timeout.zip(cluster));
+        check.finish_with(settings.map(|(((env, retention), (log_cap, quota)), (default_timeout, cluster))| Self {
             env,
             retention,
             log_cap,
@@ -126,6 +153,7 @@ impl TryFrom<pb::Space> for SpaceSettings {
             quota,
             resources,
             default_timeout,
+            cluster,
         }))
     }
 }
@@ -139,9 +167,9 @@ fn time(check: &mut Check, field: &str, asked: Option<prost_types::Duration>) ->
     time
 }
 
-/// What may stand in a mask; a part of `quota` and of resources also alone.
+/// What may stand in a mask; a part of `quota`, of resources and of `cluster` also alone.
 const PATHS: &str = "env, env.NAME, task_retention_count, minimum_finished_tasks, task_retention_age, failed_task_retention_count, \
-     log_cap_bytes, delete_terminated_logs, quota, default_resources, min_resources, max_resources, default_task_timeout";
+     log_cap_bytes, delete_terminated_logs, quota, default_resources, min_resources, max_resources, default_task_timeout, cluster";
 
 /// `before`, with the fields that `mask` names taken from `asked`.
 pub fn settings_masked(
@@ -184,6 +212,9 @@ fn take(after: &mut SpaceSettings, asked: &SpaceSettings, path: &str) -> bool {
         "quota.running_tasks" => after.quota.running = asked.quota.running,
         "quota.waiting_tasks" => after.quota.waiting = asked.quota.waiting,
         "default_task_timeout" => after.default_timeout = asked.default_timeout,
+        "cluster" => after.cluster = asked.cluster.clone(),
+        "cluster.namespace" => after.cluster.namespace = asked.cluster.namespace.clone(),
+        "cluster.placement" => after.cluster.placement = asked.cluster.placement.clone(),
         _ => {
             if let Some(name) = path.strip_prefix("env.") {
                 after.env = after.env.clone().with_one_of(&asked.env, name);

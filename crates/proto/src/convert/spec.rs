@@ -6,7 +6,7 @@ use std::time::Duration;
 use taskplane_domain::app::{AppSpec, Command, Source, SourceArchive};
 use taskplane_domain::env::{Env, SealedEnv, TaskEnv};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
-use taskplane_domain::space::{ResourceRules, Retention, SpaceSettings};
+use taskplane_domain::space::{ClusterSettings, ResourceRules, Retention, SpaceSettings};
 use taskplane_domain::task::{Class, RetryPolicy, TaskSpec};
 use taskplane_domain::uid::UploadUid;
 
@@ -127,6 +127,7 @@ pub struct SpaceRules {
     pub delete_terminated_logs: bool,
     pub resources: ResourceRules,
     pub default_timeout: Option<Duration>,
+    pub cluster: ClusterSettings,
 }
 
 impl From<&SpaceSettings> for pb::SpaceRules {
@@ -139,6 +140,7 @@ impl From<&SpaceSettings> for pb::SpaceRules {
             quota: _,
             resources: ResourceRules { default, min, max },
             default_timeout,
+            cluster: ClusterSettings { namespace, placement },
         } = settings;
         Self {
             minimum_finished: Some(*minimum_finished),
@@ -149,6 +151,8 @@ impl From<&SpaceSettings> for pb::SpaceRules {
             min_resources: Some((*min).into()),
             max_resources: Some((*max).into()),
             default_timeout_millis: default_timeout.map(millis),
+            namespace: namespace.clone().unwrap_or_default(),
+            placement: Some(placement.into()),
         }
     }
 }
@@ -166,6 +170,8 @@ impl TryFrom<pb::SpaceRules> for SpaceRules {
             min_resources,
             max_resources,
             default_timeout_millis,
+            namespace,
+            placement,
         } = rules;
         Ok(Self {
             minimum_finished: minimum_finished.unwrap_or(Retention::MINIMUM_DEFAULT),
@@ -178,13 +184,17 @@ impl TryFrom<pb::SpaceRules> for SpaceRules {
                 max: max_resources.unwrap_or_default().try_into()?,
             },
             default_timeout: default_timeout_millis.map(Duration::from_millis),
+            cluster: ClusterSettings {
+                namespace: Some(namespace).filter(|name| !name.is_empty()),
+                placement: placement.unwrap_or_default().try_into()?,
+            },
         })
     }
 }
 
 impl From<&AppSpec> for pb::AppSpec {
     fn from(spec: &AppSpec) -> Self {
-        let AppSpec { source, command, env, resources, services, security_groups } = spec;
+        let AppSpec { source, command, env, resources, services, security_groups, placement } = spec;
         Self {
             source: Some(source.into()),
             command: command.as_ref().map(|command| command.as_str().to_owned()),
@@ -192,6 +202,7 @@ impl From<&AppSpec> for pb::AppSpec {
             resources: Some((*resources).into()),
             security_groups: Some(security_groups.into()),
             services: services.iter().map(Into::into).collect(),
+            placement: Some(placement.into()),
         }
     }
 }
@@ -200,7 +211,7 @@ impl TryFrom<pb::AppSpec> for AppSpec {
     type Error = BadSpec;
 
     fn try_from(spec: pb::AppSpec) -> Result<Self, BadSpec> {
-        let pb::AppSpec { source, command, env, resources, services, security_groups } = spec;
+        let pb::AppSpec { source, command, env, resources, services, security_groups, placement } = spec;
         Ok(Self {
             source: source.ok_or(BadSpec("source"))?.try_into()?,
             command: command.map(Command::stored),
@@ -208,6 +219,7 @@ impl TryFrom<pb::AppSpec> for AppSpec {
             resources: resources.unwrap_or_default().try_into()?,
             security_groups: security_groups.unwrap_or_default().try_into()?,
             services: services.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            placement: placement.unwrap_or_default().try_into()?,
         })
     }
 }

@@ -11,10 +11,11 @@ use taskplane_domain::env::Env;
 use taskplane_domain::event::Event;
 use taskplane_domain::label::Labels;
 use taskplane_domain::name::{AppName, Name, SpaceName};
+use taskplane_domain::placement::Placement;
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::run::{EndCause, Fate, Observed, RunEnd};
 use taskplane_domain::session::{LEASE, Session};
-use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings};
+use taskplane_domain::space::{ClusterSettings, Quota, ResourceRules, Retention, Space, SpaceSettings};
 use taskplane_domain::task::{Birth, Exit, Override, RetryPolicy, RunTask, Task, Transition};
 use taskplane_domain::uid::{AppUid, RunUid, SessionUid, SpaceUid, TaskUid};
 use taskplane_store::{DatabaseClock, FeedMark, FeedQuery, Keyring, NewSession, Store, StoreError, StoreOptions};
@@ -75,6 +76,10 @@ pub fn settings(vars: &[(&str, &str)], count: u32) -> SpaceSettings {
             max: resources("64G", "64"),
         },
         default_timeout: Some(Duration::from_secs(3600)),
+        cluster: ClusterSettings {
+            namespace: Some("tasks-of-blue".to_owned()),
+            placement: Placement { priority_class: Some("low".to_owned()), ..Placement::default() },
+        },
     }
 }
 
@@ -145,6 +150,7 @@ impl Kit {
             resources: Resources::default(),
             services: Vec::new(),
             task_retention_count: None,
+            placement: None,
         }
     }
 

@@ -54,6 +54,7 @@ pub async fn prepare(store: &Store) {
             resources: Resources::default(),
             services: Vec::new(),
             task_retention_count: None,
+            placement: None,
         };
         let change = App::create(AppUid(Uuid::from_u128(number)), space.space.uid, push, at).unwrap();
         store.app_create(&change).await.unwrap();

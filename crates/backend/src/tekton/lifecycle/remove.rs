@@ -1,0 +1,94 @@
+//! Forgetting a run, with everything that it made.
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use taskplane_domain::run::RunKey;
+
+use super::Lifecycle;
+use crate::BackendError;
+use crate::tekton::client::{At, CallError, Manner, Meant, Read};
+use crate::tekton::names;
+use crate::tekton::types::{PipelineRun, Pod, TaskRun, said};
+
+/// What is still there of a run.
+#[derive(Default)]
+struct Rests {
+    namespace: Option<String>,
+    app: Option<String>,
+    /// The Secrets that its pod reads.
+    secrets: Vec<String>,
+}
+
+impl Lifecycle {
+    /// Done when nothing of it is left, nor of earlier attempts, whose runs stay as long; until then, an error that says what is.
+    pub async fn remove(&self, key: &RunKey) -> Result<(), BackendError> {
+        let failed = |error: CallError| error.during("removing a run");
+        let cluster = &self.0.cluster;
+        let known = self.namespace(key);
+        let selector = format!("{}={}", names::TASK, names::task_id(key.task));
+        let of_these =
+            |metadata: &ObjectMeta| names::key_of(metadata.labels.as_ref()).is_some_and(|it| it.attempt <= key.attempt);
+        let mut runs = cluster.list::<PipelineRun>(known.as_deref(), &selector).await.map_err(failed)?;
+        runs.retain(|run| of_these(&run.metadata));
+        for PipelineRun { metadata, .. } in &runs {
+            self.delete::<PipelineRun>(metadata).await.map_err(failed)?;
+        }
+        let mut task_runs = cluster.list::<TaskRun>(known.as_deref(), &selector).await.map_err(failed)?;
+        task_runs.retain(|run| of_these(&run.metadata));
+        let mut pods = cluster.list::<Pod>(known.as_deref(), &selector).await.map_err(failed)?;
+        pods.retain(|pod| of_these(&pod.metadata));
+        // What has no owner is nobody's to clear away.
+        for metadata in pods.iter().map(|pod| &pod.metadata).filter(|pod| pod.owner_references.is_none()) {
+            self.delete::<Pod>(metadata).await.map_err(failed)?;
+        }
+        let mut rests = Rests { namespace: known, ..Rests::default() };
+        let told = runs.iter().map(|run| &run.metadata).chain(task_runs.iter().map(|run| &run.metadata));
+        for metadata in told.chain(pods.iter().map(|pod| &pod.metadata)) {
+            rests.namespace = rests.namespace.or_else(|| metadata.namespace.clone());
+            rests.app = rests.app.or_else(|| said(metadata.labels.as_ref(), names::APP).map(str::to_owned));
+            let secrets = said(metadata.annotations.as_ref(), names::SECRETS).unwrap_or_default();
+            rests.secrets.extend(secrets.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
+        }
+        rests.secrets.sort_unstable();
+        rests.secrets.dedup();
+        self.sweep(&rests).await.map_err(failed)?;
+        if !(runs.is_empty() && task_runs.is_empty() && pods.is_empty()) {
+            let left =
+                format!("{} PipelineRuns, {} TaskRuns and {} pods are left", runs.len(), task_runs.len(), pods.len());
+            return Err(BackendError::Unavailable { doing: "removing a run", source: std::io::Error::other(left) });
+        }
+        self.gone(*key);
+        Ok(())
+    }
+
+    async fn delete<K: Read>(&self, metadata: &ObjectMeta) -> Result<(), CallError> {
+        let (Some(namespace), Some(name), Some(uid)) = (&metadata.namespace, &metadata.name, &metadata.uid) else {
+            return Ok(());
+        };
+        let meant = Meant { uid: uid.clone(), resource_version: None };
+        match self.0.cluster.delete::<K>(At::new(namespace, name), &meant, Manner::default()).await {
+            // Another of its name: this one is gone.
+            Ok(_) | Err(CallError::Refused { code: 409, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes away the Secrets that no other run of the App names. One that is wanted at this moment has its run there already,
+    /// and is looked for once more after that.
+    async fn sweep(&self, Rests { namespace, app, secrets }: &Rests) -> Result<(), CallError> {
+        let (Some(namespace), Some(app)) = (namespace, app) else { return Ok(()) };
+        let cluster = &self.0.cluster;
+        let others = cluster.list::<PipelineRun>(Some(namespace), &format!("{}={app}", names::APP)).await?;
+        let wanted: Vec<&str> = others
+            .iter()
+            .filter(|run| run.metadata.deletion_timestamp.is_none())
+            .flat_map(|run| said(run.metadata.annotations.as_ref(), names::SECRETS).unwrap_or_default().split(','))
+            .collect();
+        for secret in secrets.iter().filter(|name| !wanted.contains(&name.as_str())) {
+            if let Some(Secret { metadata, .. }) = cluster.get(At::new(namespace, secret)).await? {
+                self.delete::<Secret>(&metadata).await?;
+            }
+        }
+        Ok(())
+    }
+}
