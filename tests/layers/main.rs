@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["api", "executor", "scheduler", "reaper", "bus", "domain", "logs", "proto", "store", "runtime", "platform"],
     ),
     ("cli", &["proto"]),
+    ("guard", &[]),
     ("tests", &[]),
 ];
 

@@ -125,6 +125,7 @@ fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
         running_tasks,
         waiting_tasks,
         default_timeout,
+        start_ticket,
         resources,
     } = settings;
     let mut given: Vec<String> = [
@@ -139,6 +140,7 @@ fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
         ("quota.running_tasks", running_tasks.is_some()),
         ("quota.waiting_tasks", waiting_tasks.is_some()),
         ("default_task_timeout", default_timeout.is_some()),
+        ("start_ticket", start_ticket.is_some()),
     ]
     .iter()
     .filter(|(_, given)| *given)
@@ -184,6 +186,7 @@ fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
         min_resources,
         max_resources,
         default_task_timeout: time(default_timeout),
+        start_ticket,
         ..Space::default()
     };
     (space, given)
@@ -209,6 +212,8 @@ mod tests {
     fn only_what_was_given_is_changed() {
         assert_eq!(read(&[]).1, Vec::<String>::new());
         assert_eq!(read(&["--log-cap", "0"]).1, ["log_cap_bytes"]);
+        let (space, paths) = read(&["--start-ticket=false"]);
+        assert_eq!((space.start_ticket, paths), (Some(false), vec!["start_ticket".to_owned()]));
         let (space, paths) = read(&["--max-memory", "1G", "--running-tasks", "3", "--delete-terminated-logs"]);
         assert_eq!(paths, ["delete_terminated_logs", "quota.running_tasks", "max_resources.memory"]);
         assert_eq!(space.max_resources.unwrap().memory, "1G");

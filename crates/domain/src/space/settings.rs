@@ -24,6 +24,16 @@ pub struct SpaceSettings {
     pub resources: ResourceRules,
     /// For Tasks that bring none; none: they may run as long as they like.
     pub default_timeout: Option<Duration>,
+    pub start_ticket: StartTicket,
+}
+
+/// Whether the command of a Task starts only with a start ticket, where its cluster gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StartTicket {
+    #[default]
+    Required,
+    /// A pod that is started again may run it again.
+    Waived,
 }
 
 /// Which finished Tasks each App keeps.

@@ -2,7 +2,7 @@
 
 use taskplane_domain::env::{Env, TaskEnv};
 use taskplane_domain::name::TaskName;
-use taskplane_domain::run::{RunKey, RunSpec};
+use taskplane_domain::run::{RunKey, RunSpec, StartToken};
 use taskplane_domain::task::TaskSpec;
 use taskplane_domain::uid::{AppUid, SpaceUid};
 
@@ -26,6 +26,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         traceparent,
         security_groups,
         services,
+        start_token,
     } = launch;
     let name = TaskName {
         space: space.parse().map_err(|_| BadSpec("space"))?,
@@ -50,6 +51,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         security_groups: security_groups.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         timeout,
         log_cap: Some(log_cap_bytes).filter(|bytes| *bytes > 0),
+        start_token: Some(StartToken(start_token)).filter(|token| !token.0.is_empty()),
         trace: Some(traceparent).filter(|text| !text.is_empty()),
     })
 }

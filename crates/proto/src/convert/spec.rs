@@ -6,7 +6,7 @@ use std::time::Duration;
 use taskplane_domain::app::{AppSpec, Command, Source, SourceArchive};
 use taskplane_domain::env::{Env, SealedEnv, TaskEnv};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
-use taskplane_domain::space::{ResourceRules, Retention, SpaceSettings};
+use taskplane_domain::space::{ResourceRules, Retention, SpaceSettings, StartTicket};
 use taskplane_domain::task::{Class, RetryPolicy, TaskSpec};
 
 use crate::internal::v1 as pb;
@@ -121,6 +121,7 @@ pub struct SpaceRules {
     pub delete_terminated_logs: bool,
     pub resources: ResourceRules,
     pub default_timeout: Option<Duration>,
+    pub start_ticket: StartTicket,
 }
 
 impl From<&SpaceSettings> for pb::SpaceRules {
@@ -133,6 +134,7 @@ impl From<&SpaceSettings> for pb::SpaceRules {
             quota: _,
             resources: ResourceRules { default, min, max },
             default_timeout,
+            start_ticket,
         } = settings;
         Self {
             minimum_finished: Some(*minimum_finished),
@@ -143,6 +145,7 @@ impl From<&SpaceSettings> for pb::SpaceRules {
             min_resources: Some((*min).into()),
             max_resources: Some((*max).into()),
             default_timeout_millis: default_timeout.map(millis),
+            start_ticket_waived: *start_ticket == StartTicket::Waived,
         }
     }
 }
@@ -160,6 +163,7 @@ impl TryFrom<pb::SpaceRules> for SpaceRules {
             min_resources,
             max_resources,
             default_timeout_millis,
+            start_ticket_waived,
         } = rules;
         Ok(Self {
             minimum_finished: minimum_finished.unwrap_or(Retention::MINIMUM_DEFAULT),
@@ -172,6 +176,7 @@ impl TryFrom<pb::SpaceRules> for SpaceRules {
                 max: max_resources.unwrap_or_default().try_into()?,
             },
             default_timeout: default_timeout_millis.map(Duration::from_millis),
+            start_ticket: if start_ticket_waived { StartTicket::Waived } else { StartTicket::Required },
         })
     }
 }

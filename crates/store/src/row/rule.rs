@@ -28,8 +28,15 @@ impl RuleRow {
         let row = Row::new("apps", self.uid);
         let Self { uid, space, name, next_task_id, own_count, space_count, rules } = self;
         let of_space = Row::new("spaces", &space);
-        let SpaceRules { minimum_finished, age, failed, delete_terminated_logs: _, resources: _, default_timeout: _ } =
-            of_space.decoded::<pb::SpaceRules, _>("rules", rules.as_deref().unwrap_or_default())?;
+        let SpaceRules {
+            minimum_finished,
+            age,
+            failed,
+            delete_terminated_logs: _,
+            resources: _,
+            default_timeout: _,
+            start_ticket: _,
+        } = of_space.decoded::<pb::SpaceRules, _>("rules", rules.as_deref().unwrap_or_default())?;
         let count = of_space.count("task_retention_count", space_count)?;
         let own = own_count.map(|count| row.count("task_retention_count", count)).transpose()?;
         Ok(AppRule {

@@ -119,7 +119,7 @@ impl WithEnv {
 
 fn settings(row: &Row, model: &Model, env: Env) -> Result<SpaceSettings, Corrupt> {
     let rules = model.rules.as_deref().unwrap_or_default();
-    let SpaceRules { minimum_finished, age, failed, delete_terminated_logs, resources, default_timeout } =
+    let SpaceRules { minimum_finished, age, failed, delete_terminated_logs, resources, default_timeout, start_ticket } =
         row.decoded::<pb::SpaceRules, _>("rules", rules)?;
     let number = |column: &'static str, cell: Option<i64>| cell.map(|cell| row.count(column, cell)).transpose();
     Ok(SpaceSettings {
@@ -139,5 +139,6 @@ fn settings(row: &Row, model: &Model, env: Env) -> Result<SpaceSettings, Corrupt
         },
         resources,
         default_timeout,
+        start_ticket,
     })
 }

@@ -14,7 +14,7 @@ use taskplane_domain::name::{AppName, Name, SpaceName};
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::run::{EndCause, Fate, Observed, RunEnd};
 use taskplane_domain::session::{LEASE, Session};
-use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings};
+use taskplane_domain::space::{Quota, ResourceRules, Retention, Space, SpaceSettings, StartTicket};
 use taskplane_domain::task::{Birth, Exit, Override, RetryPolicy, RunTask, Task, Transition};
 use taskplane_domain::uid::{AppUid, RunUid, SessionUid, SpaceUid, TaskUid};
 use taskplane_store::{DatabaseClock, FeedMark, FeedQuery, Keyring, NewSession, Store, StoreError, StoreOptions};
@@ -75,6 +75,7 @@ pub fn settings(vars: &[(&str, &str)], count: u32) -> SpaceSettings {
             max: resources("64G", "64"),
         },
         default_timeout: Some(Duration::from_secs(3600)),
+        start_ticket: StartTicket::Waived,
     }
 }
 
@@ -197,7 +198,7 @@ impl Kit {
     }
 
     pub async fn made(&self, task: &Task) -> Task {
-        self.observed(task, Observed::Made { run: run_of(task), conditions: Vec::new() }).await
+        self.observed(task, Observed::Made { run: run_of(task), conditions: Vec::new(), guarded: false }).await
     }
 
     pub async fn running(&self, task: &Task) -> Task {

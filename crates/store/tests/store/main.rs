@@ -24,6 +24,7 @@ macro_rules! on_both_engines {
 pub(crate) use on_both_engines;
 
 mod accept;
+mod adoption;
 mod app;
 mod corrupt;
 mod deletion;
@@ -44,6 +45,7 @@ mod services;
 mod session;
 mod space;
 mod task;
+mod tickets;
 mod ticks;
 mod trimming;
 mod work;
