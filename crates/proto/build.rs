@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "taskplane/v1/deletion.proto",
     "taskplane/v1/space.proto",
     "taskplane/v1/app.proto",
@@ -18,6 +18,7 @@ const FILES: [&str; 12] = [
     "taskplane/v1/event.proto",
     "taskplane/event/v1/event.proto",
     "taskplane/internal/v1/spec.proto",
+    "taskplane/internal/v1/start_ticket.proto",
     "taskplane/internal/v1/executor.proto",
 ];
 

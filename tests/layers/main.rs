@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["api", "executor", "scheduler", "reaper", "bus", "domain", "logs", "proto", "store", "runtime", "platform"],
     ),
     ("cli", &["domain", "proto", "manifest"]),
+    ("guard", &[]),
     ("tests", &[]),
 ];
 

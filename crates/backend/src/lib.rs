@@ -67,6 +67,8 @@ pub struct Traits {
     /// Runs outlive this process and can be taken over by another one.
     pub adoptable: bool,
     pub runs_images: bool,
+    /// The command of a run that has a start token starts only once a guard was given its start ticket.
+    pub guards: bool,
 }
 
 /// A run that was made, or was there already.

@@ -182,6 +182,7 @@ fn flag(field: &str) -> Option<String> {
         "quota.running_tasks" => "--running-tasks",
         "quota.waiting_tasks" => "--waiting-tasks",
         "default_task_timeout" => "--default-timeout",
+        "start_ticket" => "--start-ticket",
         "default_resources.memory" => "--default-memory",
         "default_resources.disk" => "--default-disk",
         "default_resources.cpu" => "--default-cpu",

@@ -11,7 +11,7 @@ use crate::placement::Placement;
 use crate::quantity::Resources;
 use crate::security_group::GroupRules;
 use crate::service::BoundService;
-use crate::task::{Condition, Exit, Reason};
+use crate::task::{Condition, Exit, Reason, Refusal};
 use crate::uid::{AppUid, JobUid, RunUid, SpaceUid, TaskUid};
 
 /// One attempt of one Task: what a run's name is derived from.
@@ -52,6 +52,8 @@ pub struct RunSpec {
     pub timeout: Option<Duration>,
     /// Bytes of output that its log keeps.
     pub log_cap: Option<u64>,
+    /// With it the run's guard asks whether the command may start. None: no guard is wanted.
+    pub start_token: Option<StartToken>,
     pub trace: Option<String>,
     pub cluster: InCluster,
 }
@@ -78,6 +80,16 @@ impl std::fmt::Debug for NamingKey {
     }
 }
 
+/// Shows that a question comes from the guard of one attempt. Whoever has it could take that attempt's start.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StartToken(pub String);
+
+impl std::fmt::Debug for StartToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StartToken(…)")
+    }
+}
+
 /// How a run ended. Nothing of it is left when this is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunEnd {
@@ -101,6 +113,10 @@ pub enum EndCause {
     OutOfMemory,
     /// After our signal because its working copy was too large.
     DiskQuota,
+    /// Its guard was told that the command may not start.
+    Refused(Refusal),
+    /// Its guard found nobody to ask, until the start deadline.
+    Unanswered,
 }
 
 /// What is known of a run that is over, when nobody was there to report it.
@@ -122,6 +138,8 @@ pub enum Observed {
         run: RunUid,
         /// What is not as it was asked for.
         conditions: Vec<Condition>,
+        /// Its command starts only with a ticket.
+        guarded: bool,
     },
     Started {
         run: RunUid,

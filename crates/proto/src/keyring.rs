@@ -2,6 +2,8 @@
 
 use chacha20poly1305::aead::{Aead, AeadCore, KeyInit, OsRng, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
 
 /// Bytes of a key.
 pub const KEY: usize = 32;
@@ -16,7 +18,15 @@ pub struct KeyId(pub [u8; 8]);
 /// The first key seals, all of them open, so that keys can be rotated.
 #[derive(Clone)]
 pub struct Keyring {
-    keys: Vec<(KeyId, XChaCha20Poly1305)>,
+    keys: Vec<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
+    id: KeyId,
+    seal: XChaCha20Poly1305,
+    /// Of a key of its own, made from this one.
+    mac: Hmac<Sha256>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,8 +63,8 @@ impl std::fmt::Display for KeyId {
 impl Keyring {
     pub fn new(keys: &[[u8; KEY]]) -> Self {
         let named = |key: &[u8; KEY]| {
-            let key = XChaCha20Poly1305::new(key.into());
-            (id_of(&key), key)
+            let seal = XChaCha20Poly1305::new(key.into());
+            Key { id: id_of(&seal), seal, mac: mac_of(key) }
         };
         Self { keys: keys.iter().map(named).collect() }
     }
@@ -73,7 +83,7 @@ impl Keyring {
 
     /// The keys, the present one first.
     pub fn ids(&self) -> impl Iterator<Item = KeyId> {
-        self.keys.iter().map(|(id, _)| *id)
+        self.keys.iter().map(|key| key.id)
     }
 
     /// Seals bytes for exactly one `place`: nobody can read them without the key, nor pass them off as another place's.
@@ -86,8 +96,8 @@ impl Keyring {
 
     pub fn open_bytes(&self, place: &str, bytes: &[u8]) -> Result<Vec<u8>, Unopened> {
         let (id, sealed) = bytes.split_first_chunk::<8>().ok_or(Unopened::Foreign)?;
-        let (_, key) = self.keys.iter().find(|(known, _)| known.0 == *id).ok_or(Unopened::KeyMissing)?;
-        decrypt(key, place, sealed).ok_or(Unopened::Foreign)
+        let key = self.keys.iter().find(|key| key.id.0 == *id).ok_or(Unopened::KeyMissing)?;
+        decrypt(&key.seal, place, sealed).ok_or(Unopened::Foreign)
     }
 
     /// A key for something else, of which only the present key's holders know: the same one each time, and nothing about this
@@ -96,11 +106,11 @@ impl Keyring {
         // What the cipher adds to a text, under a nonce that no text gets: theirs are drawn by lot.
         let mut nonce = [DERIVED; NONCE];
         nonce[NONCE - 16..].copy_from_slice(what.as_bytes());
-        let (_, key) = match self.keys.first() {
+        let key = match self.keys.first() {
             Some(first) => first,
             None => return [0; KEY],
         };
-        let stream = key.encrypt(XNonce::from_slice(&nonce), [0_u8; KEY].as_slice()).unwrap_or_default();
+        let stream = key.seal.encrypt(XNonce::from_slice(&nonce), [0_u8; KEY].as_slice()).unwrap_or_default();
         stream.first_chunk().copied().unwrap_or_default()
     }
 
@@ -111,7 +121,7 @@ impl Keyring {
         let sealed = self
             .keys
             .first()
-            .and_then(|(_, key)| key.encrypt(&nonce, Payload { msg: plain, aad: purpose.as_bytes() }).ok());
+            .and_then(|key| key.seal.encrypt(&nonce, Payload { msg: plain, aad: purpose.as_bytes() }).ok());
         let mut bytes = nonce.to_vec();
         bytes.extend(sealed.unwrap_or_default());
         bytes
@@ -119,8 +129,36 @@ impl Keyring {
 
     /// With whichever key opens it.
     pub(crate) fn decrypt(&self, purpose: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.keys.iter().find_map(|(_, key)| decrypt(key, purpose, bytes))
+        self.keys.iter().find_map(|key| decrypt(&key.seal, purpose, bytes))
     }
+
+    /// Vouches for `text` in one `place`, with the present key. Says nothing about the text, and is always the same.
+    pub fn vouch(&self, place: &str, text: &str) -> Vec<u8> {
+        let vouched = |key: &Key| vouching(key, place, text).finalize().into_bytes().to_vec();
+        self.keys.first().map(vouched).unwrap_or_default()
+    }
+
+    /// Whether one of the keys vouched for this. Takes as long whatever is wrong with it.
+    pub fn is_vouched(&self, place: &str, text: &str, shown: &[u8]) -> bool {
+        let by = |key: &Key| vouching(key, place, text).verify_slice(shown).is_ok();
+        self.keys.iter().fold(false, |found, key| by(key) | found)
+    }
+}
+
+fn vouching(key: &Key, place: &str, text: &str) -> Hmac<Sha256> {
+    key.mac.clone().chain_update(place).chain_update([0]).chain_update(text)
+}
+
+fn mac_of(key: &[u8; KEY]) -> Hmac<Sha256> {
+    let derived = keyed(key).chain_update("the key that vouches").finalize().into_bytes();
+    keyed(&derived.into())
+}
+
+fn keyed(key: &[u8; KEY]) -> Hmac<Sha256> {
+    // As long as a block: what HMAC itself makes of a shorter key.
+    let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
+    block[..KEY].copy_from_slice(key);
+    <Hmac<Sha256> as hmac::Mac>::new(&block)
 }
 
 fn decrypt(key: &XChaCha20Poly1305, purpose: &str, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -187,6 +225,21 @@ mod tests {
         assert_ne!(one().derived(a), Keyring::new(&[[2; KEY]]).derived(a));
         assert_eq!(one().derived(a), Keyring::new(&[[1; KEY], [2; KEY]]).derived(a));
         assert_ne!(one().derived(a), [0; KEY]);
+    }
+
+    #[test]
+    fn what_is_vouched_for_is_so_for_its_own_place_and_text_alone() {
+        let shown = one().vouch("tickets", "task-1/1");
+        assert!(one().is_vouched("tickets", "task-1/1", &shown));
+        for (place, text) in [("tickets", "task-1/2"), ("pages", "task-1/1"), ("ticket", "stask-1/1")] {
+            assert!(!one().is_vouched(place, text, &shown), "{place} {text}");
+        }
+        for wrong in [&shown[..31], &[], &[0; 32], &[shown.clone(), vec![0]].concat()] {
+            assert!(!one().is_vouched("tickets", "task-1/1", wrong));
+        }
+        let rotated = Keyring::new(&[[2; KEY], [1; KEY]]);
+        assert!(rotated.is_vouched("tickets", "task-1/1", &shown));
+        assert!(!Keyring::new(&[[2; KEY]]).is_vouched("tickets", "task-1/1", &shown));
     }
 
     #[test]

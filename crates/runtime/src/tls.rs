@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
+use sha2::{Digest as _, Sha256};
 
 /// What a process of ours is to another. Its certificate carries the name; which host it runs on does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +131,13 @@ impl Mutual {
 }
 
 impl Identity {
+    /// SHA-256 of the certificate itself, in hexadecimal.
+    pub fn fingerprint(&self) -> anyhow::Result<String> {
+        let chain = certificates(&self.certificate)?;
+        let digest = chain.first().map(|own| Sha256::digest(own)).unwrap_or_default();
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         vec![self.certificate.clone(), self.key.clone()]
     }

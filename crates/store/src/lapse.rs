@@ -5,7 +5,7 @@
 //! nobody lapses before the control plane has listened for a whole lease.
 
 use jiff::{SignedDuration, Timestamp};
-use sea_orm::FromQueryResult;
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use taskplane_domain::session::{LEASE, Uptime};
 use taskplane_domain::task::Task;
 use taskplane_domain::uid::{Fence, SessionUid};
@@ -103,10 +103,17 @@ fn uptime(row: Option<ControlRow>) -> Result<Uptime, Corrupt> {
     Ok(Uptime { beat_at: at.time("beat_at", beat_at)?, up_since: at.time("up_since", up_since)? })
 }
 
+/// Whose lease ended by then is silent by its own doing. None: that can be said of nobody yet.
+pub(crate) async fn lapsed_before(
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+) -> Result<Result<Option<Timestamp>, Corrupt>, DbErr> {
+    let row = sql::one::<ControlRow>(db, CONTROL, []).await?;
+    Ok(uptime(row).map(|up| up.lapsed_before(now)))
+}
+
 async fn lapse(txn: &Txn, limit: u32) -> Result<u32, Fault> {
-    let up = uptime(sql::one::<ControlRow>(&txn.db, CONTROL, []).await?)?;
-    // Whose lease ended by then is silent by its own doing.
-    let Some(before) = up.lapsed_before(txn.now().await?) else { return Ok(0) };
+    let Some(before) = lapsed_before(&txn.db, txn.now().await?).await?? else { return Ok(0) };
     // A heartbeat that comes at the same moment is before or after this, never between.
     let silent = sql::choose(
         &txn.db,

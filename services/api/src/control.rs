@@ -5,7 +5,7 @@ use taskplane_domain::run::{Observed, Report, RunKey};
 use taskplane_domain::session::{HEARTBEAT, LEASE};
 use taskplane_domain::task::{StateKind, Task};
 use taskplane_domain::uid::{Fence, SessionUid};
-use taskplane_proto::convert::{duration_to_pb, report_from_pb};
+use taskplane_proto::convert::{claim_from_pb, duration_to_pb, report_from_pb};
 use taskplane_proto::internal::v1 as pb;
 use taskplane_proto::internal::v1::executor_control_server::ExecutorControl;
 use taskplane_runtime::telemetry;
@@ -70,6 +70,15 @@ impl ExecutorControl for Api {
         let results = self.reports(session, reports).await.map_err(over)?;
         self.platform.feed.ring();
         Ok(Response::new(pb::ReportRunsResponse { results }))
+    }
+
+    async fn claim_start(
+        &self,
+        request: Request<pb::ClaimStartRequest>,
+    ) -> Result<Response<pb::ClaimStartResponse>, Status> {
+        let (key, ticket, token) = claim_from_pb(request.into_inner()).map_err(ApiError::from)?;
+        let answer = self.claim_start(key, ticket, &token).await?;
+        Ok(Response::new(pb::ClaimStartResponse { answer: answer as i32 }))
     }
 }
 

@@ -47,6 +47,8 @@ pub enum ApiError {
     LogDeleted(String),
     #[error("the session is over: open a new one")]
     SessionOver,
+    #[error("the token is not that of this attempt")]
+    ForeignToken,
 }
 
 impl From<ApiError> for Status {
@@ -80,6 +82,7 @@ impl From<ApiError> for Status {
             ApiError::TooManyBindings(..) => details::error(Code::FailedPrecondition, "TOO_MANY_BINDINGS", text),
             ApiError::NotStuck(..) => details::error(Code::FailedPrecondition, "NOT_STUCK", text),
             ApiError::LogDeleted(_) => details::error(Code::FailedPrecondition, "LOG_DELETED", text),
+            ApiError::ForeignToken => details::error(Code::PermissionDenied, "FOREIGN_TOKEN", text),
             ApiError::SessionOver => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
         }
     }

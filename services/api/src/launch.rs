@@ -5,9 +5,10 @@ use std::sync::Mutex;
 
 use taskplane_domain::app::AppSpec;
 use taskplane_domain::name::SpaceName;
+use taskplane_domain::run::StartToken;
 use taskplane_domain::security_group::{GroupRef, GroupRules, Rule};
 use taskplane_domain::service::{Binding, BoundService};
-use taskplane_domain::space::{ClusterSettings, Space};
+use taskplane_domain::space::{ClusterSettings, Space, StartTicket};
 use taskplane_domain::task::Task;
 use taskplane_domain::uid::{AppUid, SecurityGroupUid, SpaceUid};
 use taskplane_proto::internal::v1 as pb;
@@ -79,7 +80,7 @@ impl Specs {
     }
 
     /// Everything an executor needs to make the present attempt of `task`.
-    pub async fn launch(&self, store: &Store, task: &Task) -> Result<pb::Launch, StoreError> {
+    pub async fn launch(&self, store: &Store, task: &Task, start_token: StartToken) -> Result<pb::Launch, StoreError> {
         let AppSpec { source, command: _, env: app_env, resources: _, services, security_groups, placement } =
             self.app(store, task.app_uid, task.app_revision).await?;
         let SpaceEnv { env: space_env, security_groups: of_space } =
@@ -104,6 +105,10 @@ impl Specs {
             spec: Some(pb::TaskSpec { env: Some((&store.task_env(task)?).into()), ..(&task.spec).into() }),
             space_env: Some((&space_env).into()),
             app_env: Some((&app_env).into()),
+            start_token: match settings.start_ticket {
+                StartTicket::Required => start_token.0,
+                StartTicket::Waived => String::new(),
+            },
             log_cap_bytes: settings.log_cap.unwrap_or(0),
             services: self.services(store, &services).await?,
             traceparent: task.trace.clone().unwrap_or_default(),

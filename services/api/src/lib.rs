@@ -7,6 +7,7 @@ mod app_logs;
 mod apps;
 mod args;
 mod beat;
+mod claims;
 mod control;
 mod driven;
 mod ends;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use taskplane_logs::Objects;
 use taskplane_platform::Platform;
 use taskplane_proto::token::Keyring;
+use tokio::sync::Notify;
 
 pub use args::ApiArgs;
 pub use live::LogRoutes;
@@ -55,6 +57,8 @@ pub(crate) struct Api {
     limits: Arc<limits::Limits>,
     specs: Arc<launch::Specs>,
     meters: meters::Meters,
+    /// Rings when a session opens or closes: what it held may be another's to take over.
+    handovers: Arc<Notify>,
     args: Arc<ApiArgs>,
 }
 
@@ -63,7 +67,17 @@ impl Api {
         let limits = Arc::new(limits::Limits::new(&args));
         let tokens = tokens::Tokens::new(keys, platform.clock.clone());
         let meters = meters::Meters::new(platform.lifecycle.metrics());
-        Self { platform, objects, tokens, routes, limits, specs: Arc::default(), meters, args: Arc::new(args) }
+        Self {
+            platform,
+            objects,
+            tokens,
+            routes,
+            limits,
+            specs: Arc::default(),
+            meters,
+            handovers: Arc::default(),
+            args: Arc::new(args),
+        }
     }
 
     /// Who is asking. One and the same until there is authentication: listeners are local until then.

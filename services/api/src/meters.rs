@@ -61,6 +61,11 @@ impl Meters {
     pub fn taken_over(&self, tasks: u64) {
         self.takeovers.add(&["successor"], tasks);
     }
+
+    /// Of another executor that is gone.
+    pub fn adopted(&self, tasks: u64) {
+        self.takeovers.add(&["adopted"], tasks);
+    }
 }
 
 fn since(task: &Task, now: Timestamp) -> Duration {

@@ -43,14 +43,19 @@ impl Api {
         };
         let found = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&found);
+        // Runs that outlive their executor are followed from here on, unless their end is known.
         let settle = move |task: &Task, _| {
             counted.fetch_add(1, Ordering::Relaxed);
-            settle(task, recovered.get(&key(task)), now)
+            match recovered.get(&key(task)) {
+                None if adoptable => None,
+                known => settle(task, known, now),
+            }
         };
         let session = self.platform.store.session_open(session, LEASE, settle).await?;
         self.meters.taken_over(found.load(Ordering::Relaxed));
         tracing::info!(session = %session.uid, executor = %session.executor, cluster = %session.cluster, "executor session opened");
         self.platform.feed.ring();
+        self.handovers.notify_waiters();
         Ok(session)
     }
 
@@ -60,6 +65,7 @@ impl Api {
 
     pub(crate) async fn session_close(&self, session: &str) -> Result<(), ApiError> {
         self.platform.store.session_close(parse_session(session)?).await?;
+        self.handovers.notify_waiters();
         self.platform.feed.ring();
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use taskplane_domain::Invalid;
+use taskplane_domain::run::{RunKey, StartToken};
 use taskplane_proto::details;
 use taskplane_proto::token::{Keyring, TokenError};
 use taskplane_runtime::Clock;
@@ -13,6 +14,7 @@ use tonic::{Code, Status};
 const PAGE_LIFETIME: Duration = Duration::from_secs(3600);
 const PAGE_DEFAULT: u32 = 100;
 const PAGE_MAX: u32 = 500;
+const START: &str = "start-tickets";
 
 #[derive(Clone)]
 pub(crate) struct Tokens {
@@ -58,6 +60,17 @@ impl Tokens {
         let (position, trimmed) = bytes.split_first_chunk().ok_or_else(|| refused(TokenError::Foreign))?;
         let trimmed = trimmed.try_into().map(u64::from_be_bytes).unwrap_or_default();
         Ok(Some(FeedMark { position: u64::from_be_bytes(*position), trimmed }))
+    }
+}
+
+/// Shows that a guard belongs to one attempt. No secret is in it, and nobody else can make it.
+impl Tokens {
+    pub fn start_of(&self, key: RunKey) -> StartToken {
+        StartToken(hex::encode(self.keys.vouch(START, &key.to_string())))
+    }
+
+    pub fn is_start_of(&self, key: RunKey, StartToken(shown): &StartToken) -> bool {
+        hex::decode(shown).is_ok_and(|shown| self.keys.is_vouched(START, &key.to_string(), &shown))
     }
 }
 

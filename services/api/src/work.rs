@@ -7,8 +7,9 @@ use futures::{StreamExt as _, stream};
 use prost::Message as _;
 use taskplane_bus::{Ring, Topic};
 use taskplane_domain::event::{Event, EventData, Fact};
-use taskplane_domain::name::Name;
+use taskplane_domain::name::{Name, SpaceName};
 use taskplane_domain::run::RunKey;
+use taskplane_domain::session::Session;
 use taskplane_domain::task::{Task, TaskState};
 use taskplane_domain::uid::{SessionUid, TaskUid};
 use taskplane_proto::convert::duration_to_pb;
@@ -22,7 +23,6 @@ use tracing::Span;
 use crate::Api;
 use crate::error::ApiError;
 use crate::sessions::parse_session;
-use crate::tasks::cluster;
 
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The bus rings; this finds what it did not ring for.
@@ -47,7 +47,7 @@ enum Knows {
 impl Api {
     pub(crate) async fn work_acquire(&self, request: pb::AcquireWorkRequest) -> Result<Vec<pb::WorkItem>, ApiError> {
         let pb::AcquireWorkRequest { session, capacity, held, wait } = request;
-        let session = parse_session(&session)?;
+        let session = self.platform.store.session_get(parse_session(&session)?).await?;
         let in_hand: InHand = held.into_iter().filter_map(held_from_pb).collect();
         let wait = wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default().min(WAIT_MAX);
         let deadline = Instant::now() + wait;
@@ -56,13 +56,14 @@ impl Api {
         let topics = [Topic::tasks(), Topic::spaces(), Topic::removals()];
         let mut rings = stream::select_all(topics.map(|topic| feed.listen(topic)));
         loop {
-            let items = self.work_look(session, capacity.min(BATCH), &in_hand).await?;
+            let handed_over = self.handovers.notified();
+            let items = self.work_look(&session, capacity.min(BATCH), &in_hand).await?;
             if !items.is_empty() || self.platform.lifecycle.soft().is_cancelled() {
                 return Ok(items);
             }
-            let next = self.next_look().await?;
+            let next = self.next_look(&session).await?;
             // After the look: what waits by now and was not there for it has rung.
-            let held_back = self.platform.store.work_held_back(&cluster()?).await?;
+            let held_back = self.platform.store.work_held_back(&session.cluster).await?;
             let rung = async {
                 loop {
                     match rings.next().await {
@@ -74,41 +75,50 @@ impl Api {
             };
             tokio::select! {
                 () = rung => {}
+                () = handed_over => {}
                 () = tokio::time::sleep_until(next.min(deadline)) => {}
                 () = self.platform.lifecycle.soft().cancelled() => return Ok(Vec::new()),
             }
             if Instant::now() >= deadline {
-                return self.work_look(session, capacity.min(BATCH), &in_hand).await;
+                return self.work_look(&session, capacity.min(BATCH), &in_hand).await;
             }
         }
     }
 
-    /// When to look without being rung: when a retry falls due, or after a while.
-    async fn next_look(&self) -> Result<Instant, ApiError> {
-        let cluster = cluster()?;
-        let due = self.platform.store.work_next_due(&cluster).await?;
+    /// When to look without being rung: when a retry falls due, when an executor has been silent for too long, or after a while.
+    async fn next_look(&self, session: &Session) -> Result<Instant, ApiError> {
+        let store = &self.platform.store;
+        let due = store.work_next_due(&session.cluster).await?;
+        let lapse = if session.adoptable { store.work_next_lapse(session.uid).await? } else { None };
         // A claim decides by the database's clock: a little late is better than in vain.
         let period = sweep(PERIOD);
-        let pause = due.map_or(period, |due| (due + Duration::from_millis(5)).min(period));
+        let next = due.into_iter().chain(lapse).min();
+        let pause = next.map_or(period, |due| (due + Duration::from_millis(5)).min(period));
         Ok(Instant::now() + pause)
     }
 
     async fn work_look(
         &self,
-        session: SessionUid,
+        session: &Session,
         capacity: u32,
         in_hand: &InHand,
     ) -> Result<Vec<pb::WorkItem>, ApiError> {
         let store = &self.platform.store;
-        let mut before = self.items(store.work_held(session).await?, in_hand).await?;
-        before.extend(self.removals(session, in_hand).await?);
+        // Whatever room there is: it runs already, and somebody must see it to its end.
+        let adopted = if session.adoptable { store.work_adopt(session.uid, BATCH).await? } else { 0 };
+        if adopted > 0 {
+            self.meters.adopted(adopted);
+            tracing::info!(session = %session.uid, executor = %session.executor, tasks = adopted, "runs are taken over");
+        }
+        let mut before = self.items(session, store.work_held(session.uid).await?, in_hand).await?;
+        before.extend(self.removals(session.uid, in_hand).await?);
         // Runs of an earlier reply that was lost come first, and count.
         let launches = before.iter().filter(|item| matches!(item.work, Some(pb::work_item::Work::Launch(_)))).count();
         let room = capacity.saturating_sub(u32::try_from(launches).unwrap_or(u32::MAX));
-        if room == 0 || store.work_claim(session, room).await? == 0 {
+        if room == 0 || store.work_claim(session.uid, room).await? == 0 {
             return Ok(before);
         }
-        self.items(store.work_held(session).await?, in_hand).await
+        self.items(session, store.work_held(session.uid).await?, in_hand).await
     }
 
     /// Runs of Tasks that are to be removed, less those that the caller is at.
@@ -124,24 +134,23 @@ impl Api {
         Ok(left.into_iter().filter(|left| !in_hand.contains_key(&left.key)).map(item).collect())
     }
 
-    async fn items(&self, rows: Vec<Held>, in_hand: &InHand) -> Result<Vec<pb::WorkItem>, ApiError> {
+    async fn items(&self, session: &Session, rows: Vec<Held>, in_hand: &InHand) -> Result<Vec<pb::WorkItem>, ApiError> {
         let (mut items, mut size) = (Vec::new(), 0);
         for Held { task, fence } in rows {
             let key = RunKey { task: task.uid, attempt: task.attempt };
             let work = match (&task.state, in_hand.get(&key)) {
                 (TaskState::Pending { .. }, None) => {
-                    match self.specs.launch(&self.platform.store, &task).await {
-                        Ok(launch) => {
-                            self.meters.handed_out(&task, self.platform.clock.now());
-                            pb::work_item::Work::Launch(dispatched(&task, launch))
-                        }
-                        // One that cannot be put together must not keep the others from being handed out.
-                        Err(error @ (StoreError::Corrupt(_) | StoreError::NotFound(_))) => {
-                            tracing::error!(task.name = %task.name, %error, "a task cannot be handed out");
-                            continue;
-                        }
-                        Err(error) => return Err(error.into()),
-                    }
+                    let launch = self.specs.launch(&self.platform.store, &task, self.tokens.start_of(key)).await;
+                    let Some(launch) = put_together(&task, launch)? else { continue };
+                    self.meters.handed_out(&task, self.platform.clock.now());
+                    pb::work_item::Work::Launch(dispatched(&task, launch))
+                }
+                // Another executor made its run, or this one in a session before.
+                (TaskState::Starting { .. } | TaskState::Running { .. } | TaskState::Cancelling { .. }, None)
+                    if session.adoptable =>
+                {
+                    let Some(adopt) = put_together(&task, self.adopt(&task).await)? else { continue };
+                    pb::work_item::Work::Adopt(adopt)
                 }
                 (TaskState::Cancelling { run, grace, .. }, known)
                     if known != Some(&Knows::ToCancel { grace: *grace }) =>
@@ -166,6 +175,37 @@ impl Api {
             items.push(item);
         }
         Ok(items)
+    }
+
+    async fn adopt(&self, task: &Task) -> Result<pb::AdoptRun, StoreError> {
+        let space = self.platform.store.space_get(&SpaceName(task.name.space.clone())).await?;
+        let run_uid = task.state.run().map(|run| run.0.clone()).unwrap_or_default();
+        let cancel = match &task.state {
+            TaskState::Cancelling { grace, .. } => {
+                Some(pb::CancelRun { run_uid: run_uid.clone(), grace: grace.map(duration_to_pb) })
+            }
+            _ => None,
+        };
+        Ok(pb::AdoptRun {
+            run_uid,
+            space_uid: task.space_uid.to_string(),
+            log_cap_bytes: space.settings.log_cap.unwrap_or(0),
+            traceparent: task.trace.clone().unwrap_or_default(),
+            started: matches!(task.state, TaskState::Running { .. }),
+            cancel,
+        })
+    }
+}
+
+/// One that cannot be put together must not keep the others from being handed out.
+fn put_together<T>(task: &Task, work: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match work {
+        Ok(work) => Ok(Some(work)),
+        Err(error @ (StoreError::Corrupt(_) | StoreError::NotFound(_))) => {
+            tracing::error!(task.name = %task.name, %error, "a task cannot be handed out");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -78,8 +78,15 @@ impl Executor {
             }
             pb::work_item::Work::Cancel(pb::CancelRun { run_uid, grace }) => match self.registry.find(&key) {
                 Some(run) => run.cancel(grace.and_then(|grace| Duration::try_from(grace).ok())),
+                // Another look at the rows makes it one to take over, if it still is.
+                None if self.outlives() => {}
                 None => self.platform.lifecycle.spawn("run", self.clone().disown(key, fence, RunUid(run_uid))),
             },
+            pb::work_item::Work::Adopt(adopt) => {
+                if let Some(run) = self.registry.take(key, fence) {
+                    self.platform.lifecycle.spawn("run", self.clone().take_over(run, adopt));
+                }
+            }
             pb::work_item::Work::Remove(pb::RemoveRun { run_uid }) => {
                 // One that is in hand goes by itself, when its log is archived.
                 if self.registry.find(&key).is_none() && self.registry.leave(key) {

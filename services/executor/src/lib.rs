@@ -4,6 +4,7 @@
 //! decides is how to carry an order out; what an end means is decided where the rows are.
 
 mod acquire;
+mod adopt;
 mod args;
 pub mod local;
 pub mod process;
@@ -12,6 +13,8 @@ mod reports;
 mod run;
 mod session;
 mod tail;
+pub mod tickets;
+pub mod tickets_args;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,7 @@ use taskplane_runtime::net::{Incoming, only};
 use taskplane_runtime::server::{self, MESSAGE_OUT};
 use taskplane_runtime::tls::Role;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
@@ -58,6 +62,8 @@ struct Executor {
     platform: Platform,
     registry: Arc<Registry>,
     reports: Reports,
+    /// Runs that outlive this process are let go of: they are another executor's to follow.
+    leaving: CancellationToken,
 }
 
 /// Runs until the process is asked to stop, then ends what runs, tells of it, and closes its session.
@@ -76,7 +82,7 @@ pub async fn run(
         return Ok(());
     };
     let reports = Reports::start(&platform, &session);
-    let executor = Executor { platform, registry: Arc::default(), reports };
+    let executor = Executor { platform, registry: Arc::default(), reports, leaving: CancellationToken::new() };
     executor.settle(recovered).await;
     // Nobody needs to be waiting for it.
     let _ = ready.send(());
@@ -95,9 +101,14 @@ pub async fn run(
         lost = heartbeat => Err(lost),
     };
     if let Err(error) = &worked {
-        tracing::error!(error = format!("{error:#}"), "the session is lost, everything that runs is ended");
+        let rest = if executor.outlives() { "what runs goes on without it" } else { "everything that runs is ended" };
+        tracing::error!(error = format!("{error:#}"), "the session is lost, {rest}");
     }
-    executor.platform.backend.shutdown().await;
+    if executor.outlives() {
+        executor.leaving.cancel();
+    } else {
+        executor.platform.backend.shutdown().await;
+    }
     if tokio::time::timeout(DRAIN, executor.registry.empty()).await.is_err() {
         tracing::warn!(runs = executor.registry.len(), "runs left untold: the next session settles them");
     }

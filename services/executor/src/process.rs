@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tonic::transport::Channel;
 
 use crate::local::LocalArgs;
+use crate::tickets_args::{Tickets, TicketsArgs};
 use crate::{ExecutorArgs, LiveLogs, Platform, run};
 
 /// The executor of Taskplane: takes work from the api, has it run, and tells what became of it.
@@ -57,6 +58,8 @@ pub struct ExecutorProcessArgs {
     #[command(flatten)]
     pub executor: ExecutorArgs,
     #[command(flatten)]
+    pub tickets: TicketsArgs,
+    #[command(flatten)]
     pub internal: InternalArgs,
     #[command(flatten)]
     pub common: CommonArgs,
@@ -74,6 +77,7 @@ pub struct Settings {
     internal: Internal,
     api: Channel,
     objects: Objects,
+    tickets: Option<Tickets>,
 }
 
 impl ExecutorProcessArgs {
@@ -97,14 +101,18 @@ impl ExecutorProcessArgs {
         }
         let api = internal.dial(Role::Api, self.api_address.clone()).context("--api-address must not be dialled")?;
         let objects = Objects::open(&self.objects_url).context("--objects-url")?;
-        Ok(Settings { args: self, internal, api, objects })
+        let tickets = self.tickets.check()?;
+        Ok(Settings { args: self, internal, api, objects, tickets })
     }
 }
 
 impl Settings {
     pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
         let backend = self.backend()?;
-        let Self { args, internal, api, objects } = self;
+        let Self { args, internal, api, objects, tickets } = self;
+        if let Some(tickets) = tickets {
+            tickets.serve(api.clone(), &lifecycle).await?;
+        }
         let (address, incoming) = internal.listen(args.logs_listen, "--logs-listen").await?;
         let address = args.logs_advertise.map_or_else(|| address.to_string(), |address| address.to_string());
         let live = LiveLogs { address, incoming };

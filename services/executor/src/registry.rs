@@ -7,6 +7,7 @@ use std::time::Duration;
 use taskplane_domain::run::RunKey;
 use taskplane_domain::uid::Fence;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 /// One run in hand, from the moment it is handed out until its end is told and it is forgotten.
 pub(crate) struct Run {
@@ -18,12 +19,18 @@ pub(crate) struct Run {
     cancelling: Mutex<Option<Option<Duration>>>,
     /// True once its log is complete in the archive.
     pub sealed: watch::Sender<bool>,
+    /// It is another executor's: nothing more is done about it here.
+    pub gone: CancellationToken,
 }
 
 impl Run {
     pub fn cancel(&self, grace: Option<Duration>) {
         *self.cancelling.lock().unwrap_or_else(PoisonError::into_inner) = Some(grace);
         self.bell.notify_one();
+    }
+
+    pub fn let_go(&self) {
+        self.gone.cancel();
     }
 
     /// With which grace it is to end, if it is.
@@ -48,8 +55,14 @@ impl Registry {
         if runs.contains_key(&key) {
             return None;
         }
-        let run =
-            Run { key, fence, bell: Notify::new(), cancelling: Mutex::default(), sealed: watch::Sender::new(false) };
+        let run = Run {
+            key,
+            fence,
+            bell: Notify::new(),
+            cancelling: Mutex::default(),
+            sealed: watch::Sender::new(false),
+            gone: CancellationToken::new(),
+        };
         let run = Arc::new(run);
         runs.insert(key, Arc::clone(&run));
         Some(run)

@@ -20,7 +20,7 @@ use crate::reports::Answer;
 /// A look at the run without being rung for it.
 const PERIOD: Duration = Duration::from_secs(15);
 const TRIES: u32 = 5;
-const RETRY: Duration = Duration::from_millis(200);
+pub(crate) const RETRY: Duration = Duration::from_millis(200);
 /// Before another try to remove what could not be removed.
 const REMOVAL: Duration = Duration::from_secs(5);
 /// How long the end of a run is held back for its log to be complete. The log goes on beyond that; the end does not wait.
@@ -48,8 +48,10 @@ impl Executor {
             Ok(made) => made,
             Err((reason, message)) => return self.not_made(run, reason, message).await,
         };
+        let guarded = spec.start_token.is_some() && self.platform.backend.traits().guards;
         fail::fail_point!("executor::before_made");
-        let answer = self.reports.tell(run.key, run.fence, Observed::Made { run: uid.clone(), conditions }).await;
+        let made = Observed::Made { run: uid.clone(), conditions, guarded };
+        let answer = self.reports.tell(run.key, run.fence, made).await;
         fail::fail_point!("executor::after_made");
         match answer {
             Answer::Accepted => {
@@ -61,15 +63,30 @@ impl Executor {
                 }
             }
             Answer::Cancelling => run.cancel(None),
+            // Another executor may have it by now: not to be touched.
+            Answer::Fenced if self.outlives() => return,
             Answer::Fenced => return self.abandon(run.key).await,
         }
-        let shipped = self.ship(run, spec.space_uid, spec.log_cap);
-        let fate = self.follow(run, &uid).instrument(info_span!("run.follow", run.uid = %uid)).await;
+        self.see_through(run, uid, spec.space_uid, spec.log_cap).await;
+    }
+
+    /// From a run's start to its end, and until that is told. One that is another executor's by now is let go of.
+    pub(crate) async fn see_through(&self, run: &Arc<Run>, uid: RunUid, space: SpaceUid, log_cap: Option<u64>) {
+        let shipped = self.ship(run, space, log_cap);
+        let followed = self.follow(run, &uid).instrument(info_span!("run.follow", run.uid = %uid));
+        let Some(fate) = followed.await else {
+            // Not at once again, should the api still take it for ours.
+            return tokio::time::sleep(jittered(RETRY)).await;
+        };
         let mut sealed = run.sealed.subscribe();
         // An error: the shipper is gone, and so is what was to be waited for.
         let _ = tokio::time::timeout(SEALING, sealed.wait_for(|sealed| *sealed)).await;
         fail::fail_point!("executor::before_over");
-        self.reports.tell(run.key, run.fence, Observed::Over { run: uid.clone(), fate }).await;
+        let over = Observed::Over { run: uid.clone(), fate };
+        if self.reports.tell(run.key, run.fence, over).await == Answer::Fenced && self.outlives() {
+            run.let_go();
+            return tokio::time::sleep(jittered(RETRY)).await;
+        }
         fail::fail_point!("executor::after_over");
         shipped.await;
         if self.registry.leave(run.key) {
@@ -113,8 +130,8 @@ impl Executor {
         self.reports.tell(run.key, run.fence, Observed::NotMade { reason, message }).await;
     }
 
-    /// Watches the run until it is over, telling of its start and passing on an order to end it.
-    async fn follow(&self, run: &Run, uid: &RunUid) -> Fate {
+    /// Watches the run until it is over, telling of its start and passing on an order to end it. None: it is let go of.
+    async fn follow(&self, run: &Run, uid: &RunUid) -> Option<Fate> {
         let (mut told, mut cancelled) = (false, None);
         loop {
             match self.platform.backend.observe(&run.key).await {
@@ -123,10 +140,10 @@ impl Executor {
                     if let (Fate::Ended(RunEnd { started_at: Some(at), .. }), false) = (&fate, told) {
                         self.reports.tell(run.key, run.fence, Observed::Started { run: uid.clone(), at: *at }).await;
                     }
-                    return fate;
+                    return Some(fate);
                 }
                 Ok(Observation::Absent) | Err(BackendError::Absent) => {
-                    return Fate::Lost { message: "the run vanished".to_owned() };
+                    return Some(Fate::Lost { message: "the run vanished".to_owned() });
                 }
                 Ok(Observation::Running { run: _, started_at }) if !told => {
                     told = true;
@@ -137,6 +154,10 @@ impl Executor {
                         .await
                     {
                         Answer::Accepted => {}
+                        Answer::Fenced if self.outlives() => {
+                            run.let_go();
+                            return None;
+                        }
                         // Fenced: no longer ours, so it must not go on either.
                         Answer::Cancelling | Answer::Fenced => run.cancel(None),
                     }
@@ -155,6 +176,10 @@ impl Executor {
                 }
             }
             tokio::select! {
+                () = self.leaving.cancelled() => {
+                    run.let_go();
+                    return None;
+                }
                 () = run.bell.notified() => {}
                 () = tokio::time::sleep(jittered(PERIOD)) => {}
             }
@@ -194,8 +219,13 @@ impl Executor {
         let (executor, shipping) = (self.clone(), Arc::clone(run));
         let mut sealed = run.sealed.subscribe();
         self.platform.lifecycle.spawn("log", async move {
-            executor.archive(shipping.key, key, cap).await;
-            shipping.sealed.send_replace(true);
+            tokio::select! {
+                () = executor.archive(shipping.key, key, cap) => {
+                    shipping.sealed.send_replace(true);
+                }
+                // Whoever follows it now goes on where the archive ends.
+                () = shipping.gone.cancelled() => {}
+            }
         });
         let hard = self.platform.lifecycle.hard().clone();
         async move {

@@ -36,7 +36,11 @@ impl ExecutorLogs for Executor {
         // Ends when the archive is complete, so that whoever looks there next finds everything.
         let sealed = async move {
             let mut sealed = run.sealed.subscribe();
-            let _ = sealed.wait_for(|sealed| *sealed).await;
+            tokio::select! {
+                _ = sealed.wait_for(|sealed| *sealed) => {}
+                // Another executor goes on with it.
+                () = run.gone.cancelled() => {}
+            }
             None
         };
         let sealed = sealed.into_stream().filter_map(|nothing| async { nothing });

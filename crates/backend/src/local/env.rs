@@ -105,6 +105,7 @@ mod tests {
             security_groups: Vec::new(),
             timeout: None,
             log_cap: None,
+            start_token: None,
             trace: None,
             cluster: InCluster::default(),
         }

@@ -119,6 +119,7 @@ pub fn spec(number: u64, command: &str) -> RunSpec {
         security_groups: Vec::new(),
         timeout: None,
         log_cap: None,
+        start_token: None,
         trace: None,
         cluster: InCluster::default(),
     }

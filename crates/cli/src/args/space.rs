@@ -65,6 +65,9 @@ pub struct SpaceSettings {
     /// End Tasks that bring no timeout of their own after this time; `none` means never
     #[arg(long, value_name = "DURATION", value_parser = value::or_none(value::positive_duration))]
     pub default_timeout: Option<OrNone<Duration>>,
+    /// Whether a Task's command asks before it starts, so that a pod that is started again never runs it twice
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub start_ticket: Option<bool>,
     #[command(flatten)]
     pub resources: SpaceResources,
     /// Namespace of its Tasks in a cluster, where its own name does not say

@@ -125,6 +125,7 @@ fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
         running_tasks,
         waiting_tasks,
         default_timeout,
+        start_ticket,
         resources,
         namespace,
         placement,
@@ -144,6 +145,7 @@ fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
         ("default_task_timeout", default_timeout.is_some()),
         ("cluster.namespace", namespace.is_some()),
         ("cluster.placement", placement.is_some()),
+        ("start_ticket", start_ticket.is_some()),
     ]
     .iter()
     .filter(|(_, given)| *given)
@@ -190,6 +192,7 @@ fn space(name: String, settings: SpaceSettings) -> (Space, Vec<String>) {
         max_resources,
         default_task_timeout: time(default_timeout),
         cluster: Some(ClusterSettings { namespace: namespace.unwrap_or_default(), placement }),
+        start_ticket,
         ..Space::default()
     };
     (space, given)
@@ -215,6 +218,8 @@ mod tests {
     fn only_what_was_given_is_changed() {
         assert_eq!(read(&[]).1, Vec::<String>::new());
         assert_eq!(read(&["--log-cap", "0"]).1, ["log_cap_bytes"]);
+        let (space, paths) = read(&["--start-ticket=false"]);
+        assert_eq!((space.start_ticket, paths), (Some(false), vec!["start_ticket".to_owned()]));
         let (space, paths) = read(&["--max-memory", "1G", "--running-tasks", "3", "--delete-terminated-logs"]);
         assert_eq!(paths, ["delete_terminated_logs", "quota.running_tasks", "max_resources.memory"]);
         assert_eq!(space.max_resources.unwrap().memory, "1G");

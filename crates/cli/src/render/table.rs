@@ -74,6 +74,7 @@ pub fn space(space: &Space, now: Timestamp) -> String {
         ("Minimum resources", amounts(space.min_resources.as_ref())),
         ("Maximum resources", amounts(space.max_resources.as_ref())),
         ("Default timeout", space.default_task_timeout.and_then(clock::exact).unwrap_or_default()),
+        ("Start ticket", if space.start_ticket == Some(false) { "not asked for" } else { "asked for" }.to_owned()),
         ("Env", space.env_names.join(", ")),
         ("Security groups", last_parts(&space.security_groups)),
     ])

@@ -76,7 +76,7 @@ fn live_task(due: &DueJob) -> Task {
         run_now(due.clone(), TaskUid(Uuid::from_u128(55)), RunJob::default(), None, time("2026-01-01T00:00:00Z"));
     let born = change.unwrap().numbered(1).births.remove(0).into_task();
     let run = RunUid("r".into());
-    let made = crate::run::Observed::Made { run, conditions: Vec::new() };
+    let made = crate::run::Observed::Made { run, conditions: Vec::new(), guarded: false };
     born.observe(made, time("2026-01-01T00:00:01Z")).unwrap().unwrap().into_task()
 }
 

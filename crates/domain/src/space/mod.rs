@@ -12,7 +12,7 @@ use crate::standing::Standing;
 use crate::uid::SpaceUid;
 
 pub use resources::ResourceRules;
-pub use settings::{ClusterSettings, Quota, Retention, SpaceSettings, log_cap};
+pub use settings::{ClusterSettings, Quota, Retention, SpaceSettings, StartTicket, log_cap};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Space {

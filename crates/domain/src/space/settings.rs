@@ -26,6 +26,7 @@ pub struct SpaceSettings {
     /// For Tasks that bring none; none: they may run as long as they like.
     pub default_timeout: Option<Duration>,
     pub cluster: ClusterSettings,
+    pub start_ticket: StartTicket,
 }
 
 /// What a Space says to clusters alone.
@@ -49,6 +50,15 @@ impl ClusterSettings {
         let namespace = Some(namespace).filter(|name| !name.is_empty());
         check.finish_with(placement.map(|placement| Self { namespace, placement }))
     }
+}
+
+/// Whether the command of a Task starts only with a start ticket, where its cluster gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StartTicket {
+    #[default]
+    Required,
+    /// A pod that is started again may run it again.
+    Waived,
 }
 
 /// Which finished Tasks each App keeps.

@@ -90,8 +90,8 @@ fn a_run_that_is_not_started_in_time_fails_with_a_reason_of_its_own() {
 fn only_an_attempt_that_never_started_is_tried_again_after_its_start_deadline() {
     let policy = RetryPolicy::parse(3, None, vec![Class::Infrastructure], false).unwrap();
     let given_up = || {
-        let made =
-            task_with(policy.clone()).observe(crate::run::Observed::Made { run: run(), conditions: vec![] }, at(2));
+        let made = task_with(policy.clone())
+            .observe(crate::run::Observed::Made { run: run(), conditions: vec![], guarded: false }, at(2));
         made.unwrap().unwrap().into_task().give_up_starting(at(5000)).unwrap().into_task()
     };
     let again = end_of(given_up(), Fate::NeverStarted);
@@ -108,7 +108,8 @@ fn only_an_attempt_that_never_started_is_tried_again_after_its_start_deadline() 
 #[test]
 fn what_an_operator_gives_up_is_lost_and_never_cancelled() {
     let policy = RetryPolicy::parse(3, None, vec![Class::User], true).unwrap();
-    let made = task_with(policy).observe(crate::run::Observed::Made { run: run(), conditions: vec![] }, at(2));
+    let made =
+        task_with(policy).observe(crate::run::Observed::Made { run: run(), conditions: vec![], guarded: false }, at(2));
     let cancelling = made.unwrap().unwrap().into_task().cancel(at(3)).unwrap().into_task();
     let given_up = cancelling.abandon(at(900)).unwrap();
     assert!(given_up.releases() && given_up.ended().is_some());

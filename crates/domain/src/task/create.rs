@@ -12,7 +12,7 @@ use crate::name::{AppName, Name};
 use crate::quantity::Resources;
 use crate::security_group;
 use crate::space::Space;
-use crate::task::{JobRef, RetryPolicy, Task, TaskSpec, TaskState, Transition};
+use crate::task::{Guard, JobRef, RetryPolicy, Task, TaskSpec, TaskState, Transition};
 use crate::uid::TaskUid;
 
 const DISPLAY_NAME_MAX: usize = 128;
@@ -107,6 +107,7 @@ impl Task {
             display_name,
             state: TaskState::Pending { not_before: None },
             attempt: 1,
+            guard: Guard::Off,
             conditions: security_group::not_known_yet(&groups).into_iter().collect(),
             spec: TaskSpec { command, env: env.into(), resources, timeout, retry, labels },
             app_revision: app.revision,

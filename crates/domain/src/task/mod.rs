@@ -19,6 +19,7 @@ mod explain;
 mod reason;
 mod retry;
 mod stuck;
+mod ticket;
 mod transition;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use explain::{Cause, Circumstances, Explanation, Holder};
 pub use reason::{Class, Reason};
 pub use retry::RetryPolicy;
 pub use stuck::{Deadlines, FORCE_AFTER, STUCK_AFTER, Stuck, StuckReason};
+pub use ticket::{Claim, Guard, Refusal, Ticket};
 pub use transition::{InvalidTransition, Transition};
 
 use crate::app::Command;
@@ -52,6 +54,8 @@ pub struct Task {
     pub state: TaskState,
     /// The attempt that runs or ran last, or the one that waits to run.
     pub attempt: u32,
+    /// Of that attempt.
+    pub guard: Guard,
     /// What is not as it was asked for; said when a run was made, and true of the Task until a later run is.
     pub conditions: Vec<Condition>,
     pub spec: TaskSpec,

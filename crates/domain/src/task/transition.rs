@@ -7,7 +7,8 @@ use crate::event::{Event, EventData, Fact, Subject, TaskSnapshot};
 use crate::name::TaskName;
 use crate::quantity::{Bytes, Resources};
 use crate::run::{EndCause, Fate, Observed, RunEnd};
-use crate::task::{Attempt, Condition, Exit, Failure, Outcome, Reason, StateKind, Task, TaskState};
+use crate::task::ticket::no_second_start;
+use crate::task::{Attempt, Condition, Exit, Failure, Guard, Outcome, Reason, StateKind, Task, TaskState};
 use crate::uid::RunUid;
 
 /// A Task after a change that is still to be stored.
@@ -65,7 +66,10 @@ impl Task {
     /// Takes in what an executor saw. None: it was known already. An error: it cannot be so for this Task any more.
     pub fn observe(self, seen: Observed, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match seen {
-            Observed::Made { run, conditions } => self.made(run, conditions, at),
+            Observed::Made { run, conditions, guarded } => {
+                let guard = if guarded { Guard::Waiting } else { Guard::Off };
+                self.made(run, conditions, guard, at)
+            }
             Observed::Started { run, at: started_at } => self.started(&run, started_at, at),
             Observed::Over { run, fate } => self.over(&run, fate, at),
             Observed::NotMade { reason, message } => self.not_made(reason, message, at),
@@ -76,11 +80,12 @@ impl Task {
         mut self,
         run: RunUid,
         conditions: Vec<Condition>,
+        guard: Guard,
         at: Timestamp,
     ) -> Result<Option<Transition>, InvalidTransition> {
         match &self.state {
             TaskState::Pending { .. } => {
-                self.conditions = conditions;
+                (self.conditions, self.guard) = (conditions, guard);
                 Ok(Some(self.becomes(TaskState::Starting { run, made_at: at }, Fact::TaskStarting, at)))
             }
             state if state.run() == Some(&run) => Ok(None),
@@ -95,6 +100,8 @@ impl Task {
         at: Timestamp,
     ) -> Result<Option<Transition>, InvalidTransition> {
         match self.state.clone() {
+            // Its pod has started; its command starts with a ticket.
+            TaskState::Starting { run: known, .. } if known == *run && self.guard == Guard::Waiting => Ok(None),
             TaskState::Starting { run: known, made_at } if known == *run => {
                 Ok(Some(self.becomes(TaskState::Running { run: known, made_at, started_at }, Fact::TaskStarted, at)))
             }
@@ -121,8 +128,8 @@ impl Task {
     }
 
     /// Ends the present attempt as `fate` says; the caller knows that nothing of it is left.
-    fn settle(self, fate: Fate, at: Timestamp) -> Transition {
-        match fate {
+    pub(super) fn settle(mut self, fate: Fate, at: Timestamp) -> Transition {
+        match self.guarded_fate(fate) {
             Fate::NeverStarted if self.state.was_asked_to_end() => {
                 self.finishes(cancelled("before it started", Exit::default()), at, at)
             }
@@ -131,9 +138,18 @@ impl Task {
                 at,
                 at,
             ),
-            Fate::NeverStarted => self.becomes(TaskState::Pending { not_before: None }, Fact::TaskRequeued, at),
+            Fate::NeverStarted => {
+                self.guard = Guard::Off;
+                self.becomes(TaskState::Pending { not_before: None }, Fact::TaskRequeued, at)
+            }
+            fate if self.guard == Guard::Waiting => self.settle_unstarted(fate, at),
             Fate::Lost { message } => {
                 self.fails(Failure { reason: Reason::Lost, message, exit: Exit::default() }, at, at)
+            }
+            Fate::Ended(RunEnd { cause: EndCause::Refused(_) | EndCause::Unanswered, finished_at, .. })
+                if self.state.was_asked_to_end() =>
+            {
+                self.finishes(cancelled("while it ran", Exit::default()), finished_at, at)
             }
             Fate::Ended(end) => {
                 let (from, finished_at) = (self.state.kind(), end.finished_at);
@@ -191,7 +207,7 @@ impl Task {
     }
 
     /// Fails this attempt, and the Task with it unless its policy wants another and nobody asked for the end.
-    fn fails(self, failure: Failure, finished_at: Timestamp, at: Timestamp) -> Transition {
+    pub(super) fn fails(self, failure: Failure, finished_at: Timestamp, at: Timestamp) -> Transition {
         let asked = self.state.was_asked_to_end();
         let wait = self.spec.retry.again(failure.reason, self.attempt).filter(|_| !asked);
         let Some(wait) = wait else {
@@ -203,6 +219,7 @@ impl Task {
         let attempt = self.attempt + 1;
         let mut transition = self.becomes(TaskState::Pending { not_before: Some(next) }, Fact::TaskAttemptFailed, at);
         transition.task.attempt = attempt;
+        transition.task.guard = Guard::Off;
         transition.ended = Some(ended);
         // The event tells of the attempt that failed; the Task itself is waiting for the next one.
         if let EventData::Task(snapshot) = &mut transition.event.data {
@@ -318,6 +335,8 @@ fn verdict(end: RunEnd, resources: &Resources) -> Outcome {
                 failed(Reason::OutOfMemory, text, Exit { code: None, ..exit })
             }
         },
+        EndCause::Refused(refusal) => failed(Reason::Lost, no_second_start(Some(refusal)).into(), Exit::default()),
+        EndCause::Unanswered => failed(Reason::Lost, no_second_start(None).into(), Exit::default()),
         EndCause::DiskQuota => {
             let text = format!("the command's working copy took more disk than {}", limit(resources.disk));
             failed(Reason::DiskQuotaExceeded, text, Exit { code: None, ..exit })

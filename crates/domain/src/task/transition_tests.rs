@@ -70,7 +70,7 @@ pub(in crate::task) fn pending() -> Task {
 }
 
 pub(in crate::task) fn starting() -> Task {
-    pending().made(run(), Vec::new(), at(2)).unwrap().unwrap().into_task()
+    pending().made(run(), Vec::new(), Guard::Off, at(2)).unwrap().unwrap().into_task()
 }
 
 pub(in crate::task) fn running() -> Task {
@@ -197,13 +197,14 @@ fn a_run_that_never_started_waits_again_as_the_same_attempt() {
 #[test]
 fn a_retryable_end_with_attempts_left_waits_for_its_next_attempt() {
     let policy = RetryPolicy::parse(2, Some(Duration::from_secs(30)), vec![Class::User], false).unwrap();
-    let task = task_with(policy).made(run(), Vec::new(), at(2)).unwrap().unwrap().into_task();
+    let task = task_with(policy).made(run(), Vec::new(), Guard::Off, at(2)).unwrap().unwrap().into_task();
     let failed = over(task, ended(EndCause::Natural, Some(1), None));
     assert_eq!(failed.event().fact, Fact::TaskAttemptFailed);
     assert_eq!(failed.task().state, TaskState::Pending { not_before: Some(at(35)) });
     assert_eq!((failed.task().attempt, failed.ended().unwrap().number), (2, 1));
     assert!(failed.releases());
-    let second = failed.into_task().made(RunUid("run-2".into()), Vec::new(), at(40)).unwrap().unwrap().into_task();
+    let second =
+        failed.into_task().made(RunUid("run-2".into()), Vec::new(), Guard::Off, at(40)).unwrap().unwrap().into_task();
     let last = second.over(&RunUid("run-2".into()), ended(EndCause::Natural, Some(1), None), at(41)).unwrap().unwrap();
     assert_eq!(last.task().state.kind(), StateKind::Failed);
 }
@@ -212,14 +213,14 @@ fn a_retryable_end_with_attempts_left_waits_for_its_next_attempt() {
 fn what_is_said_of_a_task_stays_until_a_later_run_says_otherwise() {
     let said = |reason: &str| vec![Condition::unmet("MemoryLimitEnforced", reason, "")];
     let retry = RetryPolicy::parse(2, None, vec![Class::User], false).unwrap();
-    let made = task_with(retry).made(run(), said("First"), at(2)).unwrap().unwrap().into_task();
+    let made = task_with(retry).made(run(), said("First"), Guard::Off, at(2)).unwrap().unwrap().into_task();
     assert_eq!(made.conditions, said("First"));
     let started = made.started(&run(), at(3), at(3)).unwrap().unwrap().into_task();
     let again = over(started, ended(EndCause::Natural, Some(1), None)).into_task();
     assert_eq!((again.attempt, &again.conditions), (2, &said("First")));
     let other = RunUid("run-2".into());
-    let made = again.made(other.clone(), said("Second"), at(20)).unwrap().unwrap().into_task();
-    let repeated = made.clone().made(other.clone(), said("Third"), at(21)).unwrap();
+    let made = again.made(other.clone(), said("Second"), Guard::Off, at(20)).unwrap().unwrap().into_task();
+    let repeated = made.clone().made(other.clone(), said("Third"), Guard::Off, at(21)).unwrap();
     assert!(repeated.is_none(), "the run was known already");
     let over = made.over(&other, ended(EndCause::Natural, Some(0), None), at(22)).unwrap().unwrap().into_task();
     assert_eq!((over.state.kind(), over.conditions), (StateKind::Succeeded, said("Second")));
@@ -229,7 +230,7 @@ fn what_is_said_of_a_task_stays_until_a_later_run_says_otherwise() {
 fn what_nobody_saw_is_never_retried_by_default() {
     let policy =
         RetryPolicy::parse(5, None, vec![Class::User, Class::Infrastructure, Class::Configuration], false).unwrap();
-    let task = task_with(policy).made(run(), Vec::new(), at(2)).unwrap().unwrap().into_task();
+    let task = task_with(policy).made(run(), Vec::new(), Guard::Off, at(2)).unwrap().unwrap().into_task();
     assert_eq!(over(task, Fate::Lost { message: String::new() }).task().state.kind(), StateKind::Failed);
 }
 
@@ -237,7 +238,7 @@ fn what_nobody_saw_is_never_retried_by_default() {
 fn a_cancelled_task_is_never_retried() {
     let policy = RetryPolicy::parse(5, None, vec![Class::User], false).unwrap();
     let task = task_with(policy)
-        .made(run(), Vec::new(), at(2))
+        .made(run(), Vec::new(), Guard::Off, at(2))
         .unwrap()
         .unwrap()
         .into_task()
@@ -249,8 +250,8 @@ fn a_cancelled_task_is_never_retried() {
 
 #[test]
 fn repeated_reports_are_known_already() {
-    assert!(starting().made(run(), Vec::new(), at(9)).unwrap().is_none());
-    assert!(running().made(run(), Vec::new(), at(9)).unwrap().is_none());
+    assert!(starting().made(run(), Vec::new(), Guard::Off, at(9)).unwrap().is_none());
+    assert!(running().made(run(), Vec::new(), Guard::Off, at(9)).unwrap().is_none());
     assert!(running().started(&run(), at(3), at(9)).unwrap().is_none());
     let done = over(running(), ended(EndCause::Natural, Some(0), None)).into_task();
     assert!(done.over(&run(), ended(EndCause::Natural, Some(1), None), at(9)).unwrap().is_none());
@@ -259,7 +260,7 @@ fn repeated_reports_are_known_already() {
 #[test]
 fn reports_of_another_run_are_refused() {
     let other = RunUid("run-other".into());
-    assert!(starting().made(other.clone(), Vec::new(), at(9)).is_err());
+    assert!(starting().made(other.clone(), Vec::new(), Guard::Off, at(9)).is_err());
     assert!(starting().started(&other, at(9), at(9)).is_err());
     assert!(running().over(&other, Fate::NeverStarted, at(9)).is_err());
     assert!(pending().over(&other, Fate::NeverStarted, at(9)).is_err());
@@ -285,7 +286,7 @@ fn observation() -> impl Strategy<Value = Option<Observed>> {
     ];
     prop_oneof![
         Just(None),
-        some_run.clone().prop_map(|run| Some(Observed::Made { run, conditions: Vec::new() })),
+        some_run.clone().prop_map(|run| Some(Observed::Made { run, conditions: Vec::new(), guarded: false })),
         some_run.clone().prop_map(|run| Some(Observed::Started { run, at: at(3) })),
         (some_run, fate).prop_map(|(run, fate)| Some(Observed::Over { run, fate })),
         Just(Some(Observed::NotMade { reason: Reason::StartFailed, message: String::new() })),

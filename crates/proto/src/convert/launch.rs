@@ -2,7 +2,7 @@
 
 use taskplane_domain::env::{Env, TaskEnv};
 use taskplane_domain::name::TaskName;
-use taskplane_domain::run::{InCluster, NamingKey, RunKey, RunSpec};
+use taskplane_domain::run::{InCluster, NamingKey, RunKey, RunSpec, StartToken};
 use taskplane_domain::task::TaskSpec;
 use taskplane_domain::uid::{AppUid, JobUid, SpaceUid};
 
@@ -31,6 +31,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         namespace,
         placement,
         naming_key,
+        start_token,
     } = launch;
     let job = if job.is_empty() {
         None
@@ -61,6 +62,7 @@ pub fn launch_from_pb(key: RunKey, launch: pb::Launch) -> Result<RunSpec, BadSpe
         security_groups: security_groups.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         timeout,
         log_cap: Some(log_cap_bytes).filter(|bytes| *bytes > 0),
+        start_token: Some(StartToken(start_token)).filter(|token| !token.0.is_empty()),
         trace: Some(traceparent).filter(|text| !text.is_empty()),
         cluster: InCluster {
             namespace: Some(namespace).filter(|name| !name.is_empty()),

@@ -31,7 +31,9 @@ pub use launch::launch_from_pb;
 pub use log::{log_record_from_pb, log_record_to_pb};
 pub use plan::previewed_to_pb;
 pub use retention::{removable_to_pb, retention_to_pb};
-pub use run::{BadReport, recovered_from_pb, recovered_to_pb, report_from_pb, report_to_pb};
+pub use run::{
+    BadReport, claim_from_pb, recovered_from_pb, recovered_to_pb, refusal_to_pb, report_from_pb, report_to_pb,
+};
 pub use security_group::{BindTarget, binding_asked, rules_asked, rules_masked, security_group_to_pb};
 pub use service::{service_asked, service_masked, service_to_pb};
 pub use space::{etag, etag_matches, settings_masked};

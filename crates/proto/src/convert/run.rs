@@ -1,7 +1,8 @@
 //! What executors report.
 
-use taskplane_domain::run::{EndCause, Fate, Observed, Report, RunEnd, RunKey};
-use taskplane_domain::task::{Condition, Exit, Reason};
+use taskplane_domain::invalid::{Check, Invalid};
+use taskplane_domain::run::{EndCause, Fate, Observed, Report, RunEnd, RunKey, StartToken};
+use taskplane_domain::task::{Condition, Exit, Reason, Refusal, Ticket};
 use taskplane_domain::uid::{Fence, RunUid, TaskUid};
 
 use crate::convert::time::{timestamp_from_pb, timestamp_to_pb};
@@ -23,12 +24,18 @@ fn reason_from_pb(number: u32) -> Option<Reason> {
 
 fn end_to_pb(end: RunEnd) -> pb::RunEnded {
     let RunEnd { cause, exit: Exit { code, signal }, started_at, finished_at, message } = end;
+    let answer = match cause {
+        EndCause::Refused(refusal) => refusal_to_pb(refusal),
+        _ => pb::StartAnswer::Unspecified,
+    };
     let cause = match cause {
         EndCause::Natural => pb::EndCause::Natural,
         EndCause::Cancel => pb::EndCause::Cancel,
         EndCause::Timeout => pb::EndCause::Timeout,
         EndCause::OutOfMemory => pb::EndCause::OutOfMemory,
         EndCause::DiskQuota => pb::EndCause::DiskQuota,
+        EndCause::Refused(_) => pb::EndCause::Refused,
+        EndCause::Unanswered => pb::EndCause::Unanswered,
     };
     pb::RunEnded {
         cause: cause as i32,
@@ -37,17 +44,20 @@ fn end_to_pb(end: RunEnd) -> pb::RunEnded {
         start_time: started_at.map(timestamp_to_pb),
         end_time: Some(timestamp_to_pb(finished_at)),
         message,
+        answer: answer as i32,
     }
 }
 
 fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
-    let pb::RunEnded { cause, exit_code, signal, start_time, end_time, message } = end;
+    let pb::RunEnded { cause, exit_code, signal, start_time, end_time, message, answer } = end;
     let cause = match pb::EndCause::try_from(cause) {
         Ok(pb::EndCause::Natural) => EndCause::Natural,
         Ok(pb::EndCause::Cancel) => EndCause::Cancel,
         Ok(pb::EndCause::Timeout) => EndCause::Timeout,
         Ok(pb::EndCause::OutOfMemory) => EndCause::OutOfMemory,
         Ok(pb::EndCause::DiskQuota) => EndCause::DiskQuota,
+        Ok(pb::EndCause::Refused) => EndCause::Refused(refusal_from_pb(answer).ok_or(BadReport("answer"))?),
+        Ok(pb::EndCause::Unanswered) => EndCause::Unanswered,
         Ok(pb::EndCause::Unspecified) | Err(_) => return Err(BadReport("cause")),
     };
     Ok(RunEnd {
@@ -57,6 +67,29 @@ fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
         finished_at: end_time.as_ref().and_then(timestamp_from_pb).ok_or(BadReport("end_time"))?,
         message,
     })
+}
+
+pub fn refusal_to_pb(refusal: Refusal) -> pb::StartAnswer {
+    match refusal {
+        Refusal::OtherPod => pb::StartAnswer::OtherPod,
+        Refusal::Cancelling => pb::StartAnswer::Cancelling,
+        Refusal::Over => pb::StartAnswer::Over,
+    }
+}
+
+fn refusal_from_pb(answer: i32) -> Option<Refusal> {
+    [Refusal::OtherPod, Refusal::Cancelling, Refusal::Over]
+        .into_iter()
+        .find(|refusal| refusal_to_pb(*refusal) as i32 == answer)
+}
+
+/// Whose guard asks, and what it shows for it.
+pub fn claim_from_pb(claim: pb::ClaimStartRequest) -> Result<(RunKey, Ticket, StartToken), Invalid> {
+    let pb::ClaimStartRequest { task_uid, attempt, pod_uid, guard_nonce, token } = claim;
+    let mut check = Check::new();
+    let key = check.field("task_uid", key_from_pb(&task_uid, attempt));
+    let ticket = check.all(Ticket::parse(pod_uid, guard_nonce));
+    check.finish_with(key.zip(ticket).map(|(key, ticket)| (key, ticket, StartToken(token))))
 }
 
 pub fn report_to_pb(key: RunKey, fence: Fence, report: Report) -> pb::RunReport {
@@ -76,8 +109,8 @@ pub fn report_to_pb(key: RunKey, fence: Fence, report: Report) -> pb::RunReport 
 fn seen_to_pb(seen: Observed) -> (String, pb::run_report::Observed) {
     use pb::run_report::Observed as Pb;
     match seen {
-        Observed::Made { run, conditions } => {
-            (run.0, Pb::Made(pb::RunMade { conditions: conditions.iter().map(Into::into).collect() }))
+        Observed::Made { run, conditions, guarded } => {
+            (run.0, Pb::Made(pb::RunMade { conditions: conditions.iter().map(Into::into).collect(), guarded }))
         }
         Observed::Started { run, at } => (run.0, Pb::Started(pb::RunStarted { time: Some(timestamp_to_pb(at)) })),
         Observed::Over { run, fate: Fate::Ended(end) } => (run.0, Pb::Ended(end_to_pb(end))),
@@ -99,7 +132,9 @@ pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Report), 
     }
     let run = RunUid(run_uid);
     let seen = match observed {
-        Pb::Made(pb::RunMade { conditions }) => Observed::Made { run, conditions: conditions_from_pb(conditions)? },
+        Pb::Made(pb::RunMade { conditions, guarded }) => {
+            Observed::Made { run, conditions: conditions_from_pb(conditions)?, guarded }
+        }
         Pb::Started(pb::RunStarted { time }) => {
             Observed::Started { run, at: time.as_ref().and_then(timestamp_from_pb).ok_or(BadReport("start time"))? }
         }
@@ -159,14 +194,19 @@ mod tests {
         let key = RunKey { task: TaskUid(uuid::Uuid::from_u128(7)), attempt: 2 };
         let exit = Exit { code: Some(3), signal: None };
         for seen in [
-            Observed::Made { run: run.clone(), conditions: Vec::new() },
-            Observed::Made { run: run.clone(), conditions: vec![Condition::unmet("A", "B", "c")] },
+            Observed::Made { run: run.clone(), conditions: Vec::new(), guarded: true },
+            Observed::Made { run: run.clone(), conditions: vec![Condition::unmet("A", "B", "c")], guarded: false },
             Observed::Started { run: run.clone(), at: time },
             Observed::Over { run: run.clone(), fate: Fate::Ended(end(EndCause::Natural, exit)) },
             Observed::Over {
                 run: run.clone(),
                 fate: Fate::Ended(end(EndCause::Timeout, Exit { code: None, signal: Some(9) })),
             },
+            Observed::Over {
+                run: run.clone(),
+                fate: Fate::Ended(end(EndCause::Refused(Refusal::OtherPod), Exit::default())),
+            },
+            Observed::Over { run: run.clone(), fate: Fate::Ended(end(EndCause::Unanswered, Exit::default())) },
             Observed::Over { run: run.clone(), fate: Fate::Lost { message: "gone".into() } },
             Observed::Over { run: run.clone(), fate: Fate::NeverStarted },
             Observed::NotMade { reason: Reason::SourceInvalid, message: "no".into() },

@@ -3,7 +3,9 @@
 use taskplane_domain::env::{self, Env};
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::quantity::Resources;
-use taskplane_domain::space::{ClusterSettings, Quota, ResourceRules, Retention, Space, SpaceSettings, log_cap};
+use taskplane_domain::space::{
+    ClusterSettings, Quota, ResourceRules, Retention, Space, SpaceSettings, StartTicket, log_cap,
+};
 use taskplane_domain::standing::Standing;
 
 use crate::convert::app::resources_from_pb;
@@ -42,6 +44,7 @@ impl From<&Space> for pb::Space {
             resources,
             default_timeout,
             cluster,
+            start_ticket,
         } = settings;
         let Retention { count, minimum_finished, age, failed } = retention;
         let Quota { live, running, waiting } = quota;
@@ -72,6 +75,7 @@ impl From<&Space> for pb::Space {
             default_task_timeout: default_timeout.map(duration_to_pb),
             security_groups: group_names(&name.0, security_groups),
             usage: None,
+            start_ticket: Some(*start_ticket == StartTicket::Required),
             standing: standing_to_pb(*standing) as i32,
             remains: None,
             cluster: cluster_to_pb(cluster),
@@ -120,6 +124,7 @@ impl TryFrom<pb::Space> for SpaceSettings {
             default_task_timeout,
             security_groups: _,
             usage: _,
+            start_ticket,
             standing: _,
             remains: _,
             cluster,
@@ -154,6 +159,7 @@ impl TryFrom<pb::Space> for SpaceSettings {
             resources,
             default_timeout,
             cluster,
+            start_ticket: if start_ticket.unwrap_or(true) { StartTicket::Required } else { StartTicket::Waived },
         }))
     }
 }
@@ -169,7 +175,8 @@ fn time(check: &mut Check, field: &str, asked: Option<prost_types::Duration>) ->
 
 /// What may stand in a mask; a part of `quota`, of resources and of `cluster` also alone.
 const PATHS: &str = "env, env.NAME, task_retention_count, minimum_finished_tasks, task_retention_age, failed_task_retention_count, \
-     log_cap_bytes, delete_terminated_logs, quota, default_resources, min_resources, max_resources, default_task_timeout, cluster";
+     log_cap_bytes, delete_terminated_logs, quota, default_resources, min_resources, max_resources, default_task_timeout, cluster, \
+     start_ticket";
 
 /// `before`, with the fields that `mask` names taken from `asked`.
 pub fn settings_masked(
@@ -211,6 +218,7 @@ fn take(after: &mut SpaceSettings, asked: &SpaceSettings, path: &str) -> bool {
         "quota.live_tasks" => after.quota.live = asked.quota.live,
         "quota.running_tasks" => after.quota.running = asked.quota.running,
         "quota.waiting_tasks" => after.quota.waiting = asked.quota.waiting,
+        "start_ticket" => after.start_ticket = asked.start_ticket,
         "default_task_timeout" => after.default_timeout = asked.default_timeout,
         "cluster" => after.cluster = asked.cluster.clone(),
         "cluster.namespace" => after.cluster.namespace = asked.cluster.namespace.clone(),

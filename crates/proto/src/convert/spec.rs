@@ -6,7 +6,7 @@ use std::time::Duration;
 use taskplane_domain::app::{AppSpec, Command, Source, SourceArchive};
 use taskplane_domain::env::{Env, SealedEnv, TaskEnv};
 use taskplane_domain::quantity::{Bytes, CpuMillis, Resources};
-use taskplane_domain::space::{ClusterSettings, ResourceRules, Retention, SpaceSettings};
+use taskplane_domain::space::{ClusterSettings, ResourceRules, Retention, SpaceSettings, StartTicket};
 use taskplane_domain::task::{Class, RetryPolicy, TaskSpec};
 use taskplane_domain::uid::UploadUid;
 
@@ -128,6 +128,7 @@ pub struct SpaceRules {
     pub resources: ResourceRules,
     pub default_timeout: Option<Duration>,
     pub cluster: ClusterSettings,
+    pub start_ticket: StartTicket,
 }
 
 impl From<&SpaceSettings> for pb::SpaceRules {
@@ -141,6 +142,7 @@ impl From<&SpaceSettings> for pb::SpaceRules {
             resources: ResourceRules { default, min, max },
             default_timeout,
             cluster: ClusterSettings { namespace, placement },
+            start_ticket,
         } = settings;
         Self {
             minimum_finished: Some(*minimum_finished),
@@ -153,6 +155,7 @@ impl From<&SpaceSettings> for pb::SpaceRules {
             default_timeout_millis: default_timeout.map(millis),
             namespace: namespace.clone().unwrap_or_default(),
             placement: Some(placement.into()),
+            start_ticket_waived: *start_ticket == StartTicket::Waived,
         }
     }
 }
@@ -172,6 +175,7 @@ impl TryFrom<pb::SpaceRules> for SpaceRules {
             default_timeout_millis,
             namespace,
             placement,
+            start_ticket_waived,
         } = rules;
         Ok(Self {
             minimum_finished: minimum_finished.unwrap_or(Retention::MINIMUM_DEFAULT),
@@ -188,6 +192,7 @@ impl TryFrom<pb::SpaceRules> for SpaceRules {
                 namespace: Some(namespace).filter(|name| !name.is_empty()),
                 placement: placement.unwrap_or_default().try_into()?,
             },
+            start_ticket: if start_ticket_waived { StartTicket::Waived } else { StartTicket::Required },
         })
     }
 }

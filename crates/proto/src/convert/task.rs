@@ -83,6 +83,7 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         display_name,
         state,
         attempt,
+        guard: _,
         conditions,
         spec,
         app_revision,

@@ -36,6 +36,7 @@ impl RuleRow {
             resources: _,
             default_timeout: _,
             cluster: _,
+            start_ticket: _,
         } = of_space.decoded::<pb::SpaceRules, _>("rules", rules.as_deref().unwrap_or_default())?;
         let count = of_space.count("task_retention_count", space_count)?;
         let own = own_count.map(|count| row.count("task_retention_count", count)).transpose()?;

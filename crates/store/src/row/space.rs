@@ -119,8 +119,16 @@ impl WithEnv {
 
 fn settings(row: &Row, model: &Model, env: Env) -> Result<SpaceSettings, Corrupt> {
     let rules = model.rules.as_deref().unwrap_or_default();
-    let SpaceRules { minimum_finished, age, failed, delete_terminated_logs, resources, default_timeout, cluster } =
-        row.decoded::<pb::SpaceRules, _>("rules", rules)?;
+    let SpaceRules {
+        minimum_finished,
+        age,
+        failed,
+        delete_terminated_logs,
+        resources,
+        default_timeout,
+        cluster,
+        start_ticket,
+    } = row.decoded::<pb::SpaceRules, _>("rules", rules)?;
     let number = |column: &'static str, cell: Option<i64>| cell.map(|cell| row.count(column, cell)).transpose();
     Ok(SpaceSettings {
         env,
@@ -140,5 +148,6 @@ fn settings(row: &Row, model: &Model, env: Env) -> Result<SpaceSettings, Corrupt
         resources,
         default_timeout,
         cluster,
+        start_ticket,
     })
 }

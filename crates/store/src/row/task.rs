@@ -4,7 +4,7 @@ use prost::Message as _;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use taskplane_domain::name::TaskName;
-use taskplane_domain::task::{Condition, JobRef, Task, TaskState, Transition};
+use taskplane_domain::task::{Condition, Guard, JobRef, Task, TaskState, Ticket, Transition};
 use taskplane_domain::uid::{AppUid, Fence, JobUid, SpaceUid, TaskUid};
 use taskplane_proto::internal::v1 as pb;
 
@@ -35,6 +35,10 @@ pub(crate) struct Model {
     pub attempt: i64,
     pub not_before: Option<i64>,
     pub run_uid: Option<String>,
+    /// The run's command starts only with a ticket, which was given to this pod and process.
+    pub guarded: bool,
+    pub ticket_pod: Option<String>,
+    pub ticket_nonce: Option<String>,
     pub made_at: Option<i64>,
     pub started_at: Option<i64>,
     pub cancel_since: Option<i64>,
@@ -94,6 +98,7 @@ impl From<&Task> for Model {
             display_name,
             state,
             attempt,
+            guard,
             conditions,
             spec,
             app_revision,
@@ -120,6 +125,7 @@ impl From<&Task> for Model {
             ending,
         } = state.into();
         let Ending { reason, message, exit_code, signal } = ending;
+        let (guarded, ticket_pod, ticket_nonce) = guard_cells(guard);
         Self {
             uid: uid.0,
             space_uid: space_uid.0,
@@ -139,6 +145,9 @@ impl From<&Task> for Model {
             attempt: (*attempt).into(),
             not_before,
             run_uid,
+            guarded,
+            ticket_pod,
+            ticket_nonce,
             made_at,
             started_at,
             cancel_since,
@@ -170,6 +179,25 @@ impl From<&Task> for Model {
     }
 }
 
+fn guard_cells(guard: &Guard) -> (bool, Option<String>, Option<String>) {
+    match guard {
+        Guard::Off => (false, None, None),
+        Guard::Waiting => (true, None, None),
+        Guard::Granted(Ticket { pod_uid, nonce }) => (true, Some(pod_uid.clone()), Some(nonce.clone())),
+    }
+}
+
+fn guard_of(row: &Row, cells: (bool, Option<String>, Option<String>)) -> Result<Guard, Corrupt> {
+    match cells {
+        (false, None, None) => Ok(Guard::Off),
+        (true, None, None) => Ok(Guard::Waiting),
+        (true, Some(pod_uid), Some(nonce)) => Ok(Guard::Granted(Ticket { pod_uid, nonce })),
+        (false, ..) => Err(row.corrupt("guarded")),
+        (true, None, Some(_)) => Err(row.corrupt("ticket_pod")),
+        (true, Some(_), None) => Err(row.corrupt("ticket_nonce")),
+    }
+}
+
 fn conditions_cell(conditions: &[Condition]) -> Option<Vec<u8>> {
     (!conditions.is_empty()).then(|| pb::TaskConditions::from(conditions).encode_to_vec())
 }
@@ -192,6 +220,7 @@ impl ActiveModel {
             ending,
         } = (&task.state).into();
         let Ending { reason, message, exit_code, signal } = ending;
+        let (guarded, ticket_pod, ticket_nonce) = guard_cells(&task.guard);
         let mut changed = Self {
             state: Set(state),
             version: Set(big(task.version)),
@@ -199,6 +228,9 @@ impl ActiveModel {
             conditions: Set(conditions_cell(&task.conditions)),
             not_before: Set(not_before),
             run_uid: Set(run_uid),
+            guarded: Set(guarded),
+            ticket_pod: Set(ticket_pod),
+            ticket_nonce: Set(ticket_nonce),
             made_at: Set(made_at),
             started_at: Set(started_at),
             cancel_since: Set(cancel_since),
@@ -257,6 +289,9 @@ impl TryFrom<Model> for Task {
             attempt,
             not_before,
             run_uid,
+            guarded,
+            ticket_pod,
+            ticket_nonce,
             made_at,
             started_at,
             cancel_since,
@@ -322,6 +357,7 @@ impl TryFrom<Model> for Task {
             display_name,
             state: cells.into_state(&row)?,
             attempt: row.count("attempt", attempt)?,
+            guard: guard_of(&row, (guarded, ticket_pod, ticket_nonce))?,
             conditions: conditions
                 .map(|cell| row.decoded::<pb::TaskConditions, _>("conditions", &cell))
                 .transpose()?

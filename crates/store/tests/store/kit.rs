@@ -15,7 +15,7 @@ use taskplane_domain::placement::Placement;
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::run::{EndCause, Fate, Observed, RunEnd};
 use taskplane_domain::session::{LEASE, Session};
-use taskplane_domain::space::{ClusterSettings, Quota, ResourceRules, Retention, Space, SpaceSettings};
+use taskplane_domain::space::{ClusterSettings, Quota, ResourceRules, Retention, Space, SpaceSettings, StartTicket};
 use taskplane_domain::task::{Birth, Exit, Override, RetryPolicy, RunTask, Task, Transition};
 use taskplane_domain::uid::{AppUid, RunUid, SessionUid, SpaceUid, TaskUid};
 use taskplane_store::{DatabaseClock, FeedMark, FeedQuery, Keyring, NewSession, Store, StoreError, StoreOptions};
@@ -80,6 +80,7 @@ pub fn settings(vars: &[(&str, &str)], count: u32) -> SpaceSettings {
             namespace: Some("tasks-of-blue".to_owned()),
             placement: Placement { priority_class: Some("low".to_owned()), ..Placement::default() },
         },
+        start_ticket: StartTicket::Waived,
     }
 }
 
@@ -203,7 +204,7 @@ impl Kit {
     }
 
     pub async fn made(&self, task: &Task) -> Task {
-        self.observed(task, Observed::Made { run: run_of(task), conditions: Vec::new() }).await
+        self.observed(task, Observed::Made { run: run_of(task), conditions: Vec::new(), guarded: false }).await
     }
 
     pub async fn running(&self, task: &Task) -> Task {

@@ -24,6 +24,7 @@ macro_rules! on_both_engines {
 pub(crate) use on_both_engines;
 
 mod accept;
+mod adoption;
 mod app;
 mod corrupt;
 mod deletion;
@@ -45,6 +46,7 @@ mod session;
 mod sources;
 mod space;
 mod task;
+mod tickets;
 mod ticks;
 mod trimming;
 mod work;

@@ -34,7 +34,7 @@ async fn ended(kit: &Kit, session: &Session, task: &Task) -> Task {
     kit.store.work_claim(session.uid, 100).await.unwrap();
     let (_, fence) = kit.store.task_owner(task.uid).await.unwrap().unwrap();
     let mut task = task.clone();
-    let made = Observed::Made { run: run_of(&task), conditions: Vec::new() };
+    let made = Observed::Made { run: run_of(&task), conditions: Vec::new(), guarded: false };
     let started = Observed::Started { run: run_of(&task), at: kit.now() };
     for seen in [made, started, kit.end(&task, 0)] {
         let step = task.observe(seen, kit.now()).unwrap().unwrap();
@@ -169,7 +169,7 @@ async fn a_retried_task_waits_for_its_last_run_only(kit: Kit) {
         kit.advance(60);
         kit.store.work_claim(session.uid, 1).await.unwrap();
         let fence = kit.store.task_owner(task.uid).await.unwrap().unwrap().1;
-        for seen in [Observed::Made { run: run_of(&task), conditions: Vec::new() }, kit.end(&task, 1)] {
+        for seen in [Observed::Made { run: run_of(&task), conditions: Vec::new(), guarded: false }, kit.end(&task, 1)] {
             let step = task.observe(seen, kit.now()).unwrap().unwrap();
             kit.store.task_report(&step, session.uid, fence).await.unwrap();
             task = step.into_task();

@@ -147,7 +147,7 @@ async fn a_report_of_an_ended_session_changes_nothing(kit: Kit) {
     let first = kit.a_session("e").await;
     kit.store.work_claim(first.uid, 1).await.unwrap();
     kit.a_session("e").await;
-    let made = Observed::Made { run: run_of(&task), conditions: Vec::new() };
+    let made = Observed::Made { run: run_of(&task), conditions: Vec::new(), guarded: false };
     let step = task.clone().observe(made, kit.now()).unwrap().unwrap();
     let refused = kit.store.task_report(&step, first.uid, Fence(1)).await.unwrap_err();
     assert!(matches!(refused, StoreError::Fenced));

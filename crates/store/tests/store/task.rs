@@ -91,7 +91,9 @@ async fn what_is_said_of_a_task_is_kept_with_it(kit: Kit) {
         Condition { status: ConditionStatus::Unknown, ..Condition::unmet("MemoryLimitEnforced", "NoCgroup", "") },
         Condition { status: ConditionStatus::True, ..Condition::unmet("DiskLimitEnforced", "Measured", "") },
     ];
-    let made = kit.observed(&task, Observed::Made { run: run_of(&task), conditions: conditions.clone() }).await;
+    let made = kit
+        .observed(&task, Observed::Made { run: run_of(&task), conditions: conditions.clone(), guarded: false })
+        .await;
     stored(&kit, &made).await;
     assert_eq!(made.conditions, conditions);
     let over = kit.observed(&kit.cancelled(&made).await, kit.end(&made, 0)).await;
@@ -165,7 +167,7 @@ async fn a_report_needs_the_session_and_its_fence(kit: Kit) {
     let session = kit.a_session("e").await;
     assert_eq!(kit.store.work_claim(session.uid, 10).await.unwrap(), 1);
     let made = |task: &Task| {
-        let seen = Observed::Made { run: run_of(task), conditions: Vec::new() };
+        let seen = Observed::Made { run: run_of(task), conditions: Vec::new(), guarded: false };
         task.clone().observe(seen, kit.now()).unwrap().unwrap()
     };
     for (uid, fence) in [(session.uid, 0), (session.uid, 2), (SessionUid(kit.uid()), 1)] {

@@ -126,6 +126,7 @@ impl Scene {
             resources: Resources::default(),
             services: Vec::new(),
             task_retention_count: None,
+            placement: None,
         }
     }
 
