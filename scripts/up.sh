@@ -78,11 +78,30 @@ await postgres "$postgres/pg_isready" --quiet --host=127.0.0.1 "--port=$pg_port"
 "$postgres/createdb" --host=127.0.0.1 "--port=$pg_port" --username=postgres taskplane
 database="postgres://postgres@127.0.0.1:$pg_port/taskplane"
 
+find_nats() {
+    local server
+    for server in "${TASKPLANE_NATS_SERVER:-}" "$cache/venv/bin/nats-server" "$(command -v nats-server || true)"; do
+        [ -n "$server" ] && [ -x "$server" ] && { echo "$server"; return; }
+    done
+    echo "up: nats-server is not installed: run make setup" >&2
+    return 1
+}
+
+nats_port="$(free_port)"
+nats_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$nats_port") 2>/dev/null; }
+cat >"$dir/nats.conf" <<CONF
+host: 127.0.0.1
+port: $nats_port
+jetstream { store_dir: "$dir/nats" }
+CONF
+launch nats "$(find_nats)" -c "$dir/nats.conf"
+await nats nats_answers
+
 for key in token secret; do
     head -c 32 /dev/urandom | od -An -tx1 -v | tr -d ' \n' >"$dir/keys/$key.key"
 done
 objects="file://$dir/objects"
-control=(--database-url "$database" --secret-key-file "$dir/keys/secret.key")
+control=(--database-url "$database" --secret-key-file "$dir/keys/secret.key" --nats-url "nats://127.0.0.1:$nats_port")
 
 listen() { [ "$port" -eq 0 ] && echo "127.0.0.1:0" || echo "127.0.0.1:$((port + $1))"; }
 for n in 1 2; do
@@ -109,6 +128,7 @@ Taskplane is up:
   executor    executor-1 and executor-2, Tasks as processes of this host
   scheduler   two     reaper   two
   PostgreSQL  $database
+  NATS        nats://127.0.0.1:$nats_port, events in the stream TASKPLANE_EVENTS
   logs        $dir/logs
 
 Use it:

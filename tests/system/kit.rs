@@ -25,6 +25,8 @@ pub struct Extra {
     pub api: Vec<String>,
     pub executor: Vec<String>,
     pub control: Vec<String>,
+    /// What test builds are told otherwise.
+    pub env: Vec<(&'static str, &'static str)>,
 }
 
 /// Two of each, and ready.
@@ -53,7 +55,7 @@ impl System {
     pub async fn launch(&mut self, names: &[&str]) {
         for name in names {
             let args = self.args(name);
-            self.processes.push(Process::start(self.dir.path(), name, args));
+            self.processes.push(Process::start_with(self.dir.path(), name, args, self.extra.env.clone()));
             self.ready(name).await;
         }
     }
@@ -83,7 +85,7 @@ impl System {
             }
             _ => {}
         }
-        let Extra { api, executor, control } = &self.extra;
+        let Extra { api, executor, control, env: _ } = &self.extra;
         args.extend(if service == "executor" { executor } else { control }.iter().cloned());
         if service == "api" {
             args.extend(api.iter().cloned());

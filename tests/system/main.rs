@@ -13,6 +13,7 @@ mod dropped;
 mod identity;
 mod kit;
 mod pki;
+mod rung;
 mod server;
 mod settings;
 mod start;

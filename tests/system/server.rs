@@ -14,6 +14,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Process {
     pub name: String,
     args: Vec<String>,
+    env: Vec<(&'static str, &'static str)>,
     log: PathBuf,
     child: Child,
 }
@@ -21,9 +22,14 @@ pub struct Process {
 impl Process {
     /// Its log goes to `dir`. `name` begins with what it is: `api-1` is a taskplane-api.
     pub fn start(dir: &Path, name: &str, args: Vec<String>) -> Self {
+        Self::start_with(dir, name, args, Vec::new())
+    }
+
+    /// The same with something in its environment.
+    pub fn start_with(dir: &Path, name: &str, args: Vec<String>, env: Vec<(&'static str, &'static str)>) -> Self {
         let log = dir.join(format!("{name}.log"));
-        let child = spawn(name, &args, &log);
-        Self { name: name.to_owned(), args, log, child }
+        let child = spawn(name, &args, &env, &log);
+        Self { name: name.to_owned(), args, env, log, child }
     }
 
     /// As a crash ends a process.
@@ -35,7 +41,7 @@ impl Process {
     /// The same again, after its end.
     pub fn start_again(&mut self) {
         assert!(self.child.try_wait().unwrap().is_some(), "{} still runs", self.name);
-        self.child = spawn(&self.name, &self.args, &self.log);
+        self.child = spawn(&self.name, &self.args, &self.env, &self.log);
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -66,11 +72,11 @@ impl Drop for Process {
     }
 }
 
-fn spawn(name: &str, args: &[String], log: &Path) -> Child {
+fn spawn(name: &str, args: &[String], env: &[(&str, &str)], log: &Path) -> Child {
     let service = name.split('-').next().unwrap();
     let log = File::options().create(true).append(true).open(log).unwrap();
     let mut command = Command::new(binary(&format!("taskplane-{service}")));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    command.args(args).envs(env.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
 /// What `make` built beside the tests.
