@@ -1,7 +1,7 @@
 //! With all periodic looks off, rings alone carry work from one process to another, through NATS: what is committed by one is
 //! heard by a long poll that waits at another.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prost_types::Duration as PbDuration;
 use taskplane_proto::internal::v1 as internal;
@@ -89,6 +89,17 @@ impl Executor {
     }
 }
 
+fn now() -> Option<prost_types::Timestamp> {
+    Some(SystemTime::now().into())
+}
+
+/// The next tick comes within 45 s: a poll that began now was answered for it, and did not just come to its end.
+async fn well_into_a_minute() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let into = Duration::from_secs(now.as_secs() % 60);
+    tokio::time::sleep(Duration::from_secs(15).saturating_sub(into)).await;
+}
+
 #[tokio::test]
 async fn a_tick_and_a_removal_reach_an_executor_by_rings_alone() {
     let nats = Nats::start().unwrap();
@@ -103,6 +114,7 @@ async fn a_tick_and_a_removal_reach_an_executor_by_rings_alone() {
     one.app(&[("x", "x")]).await;
     executor.begins_to_wait().await;
 
+    well_into_a_minute().await;
     // The scheduler, which knows of no schedule yet, hears of one that api-1 takes; api-2 hears of the Task that it makes.
     let job = pb::Job {
         app: "spaces/s/apps/a".into(),
@@ -117,15 +129,20 @@ async fn a_tick_and_a_removal_reach_an_executor_by_rings_alone() {
     };
     one.jobs.clone().create_job(request).await.unwrap();
     let made = executor.rung().await;
-    assert!(matches!(&made.work, Some(Work::Launch(launch)) if launch.app == "spaces/s/apps/a"), "{made:?}");
+    assert!(matches!(&made.work, Some(Work::Launch(launch)) if launch.app == "a"), "{made:?}");
     let pause = pb::PauseJobRequest { name: "spaces/s/jobs/j".into(), ..Default::default() };
     one.jobs.clone().pause_job(pause).await.unwrap();
 
     // It ends, and is deleted through api-1: of that no event tells.
     executor.reports(&made, Observed::Made(internal::RunMade::default())).await;
-    executor.reports(&made, Observed::Started(internal::RunStarted { time: None })).await;
-    let ended =
-        internal::RunEnded { cause: internal::EndCause::Natural.into(), exit_code: Some(0), ..Default::default() };
+    executor.reports(&made, Observed::Started(internal::RunStarted { time: now() })).await;
+    let ended = internal::RunEnded {
+        cause: internal::EndCause::Natural.into(),
+        exit_code: Some(0),
+        start_time: now(),
+        end_time: now(),
+        ..Default::default()
+    };
     executor.reports(&made, Observed::Ended(ended)).await;
     executor.begins_to_wait().await;
     let waits = executor.rung();
