@@ -12,7 +12,6 @@ use crate::answer::Answer;
 use crate::pinned::Pinned;
 use crate::settings::Settings;
 
-#[expect(clippy::allow_attributes, reason = "generated")]
 mod pb {
     tonic::include_proto!("taskplane.internal.v1");
 }

@@ -134,7 +134,7 @@ impl Identity {
     /// SHA-256 of the certificate itself, in hexadecimal.
     pub fn fingerprint(&self) -> anyhow::Result<String> {
         let chain = certificates(&self.certificate)?;
-        let digest = chain.first().map(|own| Sha256::digest(own)).unwrap_or_default();
+        let digest = chain.first().map(Sha256::digest).unwrap_or_default();
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 

@@ -79,7 +79,7 @@ async fn each_upload_of_the_same_bytes_has_an_object_of_its_own() {
     for object in [&sha256, &uploads[0], &uploads[1]] {
         kit.objects.source_put(object, file.try_clone().unwrap()).await.unwrap();
     }
-    assert_eq!(kit.objects.sources_by_digest().await.unwrap(), [sha256.clone()]);
+    assert_eq!(kit.objects.sources_by_digest().await.unwrap(), std::slice::from_ref(&sha256));
     kit.objects.source_remove(&uploads[0]).await.unwrap();
     kit.objects.source_remove(&sha256).await.unwrap();
     assert!(!kit.objects.source_exists(&uploads[0]).await.unwrap());

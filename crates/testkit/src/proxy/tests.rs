@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "what a test spawns ends with its runtime")]
+
 use std::process::{Command, Stdio};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
