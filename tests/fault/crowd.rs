@@ -116,7 +116,10 @@ async fn insists(caller: &mut Caller, known: &Known, ask: Ask) {
             Outcome::Told(Answer::Task(task)) => return known.remembers(task.task),
             Outcome::Told(_) | Outcome::Refused(_) => return,
             Outcome::Unsure if caller.rng.random_bool(0.1) => return,
-            Outcome::Unsure => tokio::time::sleep(Duration::from_millis(100)).await,
+            Outcome::Unsure => {
+                let pause = Duration::from_millis(caller.rng.random_range(100..1500));
+                tokio::time::sleep(pause).await;
+            }
         }
     }
 }

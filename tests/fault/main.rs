@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "the rules of a service: nothing here is one")]
 
 mod acts;
+mod bus;
 mod calls;
 mod checker;
 mod crowd;

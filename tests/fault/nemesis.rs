@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use taskplane_testkit::nats::Nats;
 use taskplane_testkit::postgres::Stop;
 use taskplane_testkit::proxy::{CommitCut, Toward, Weather};
 
@@ -34,6 +35,14 @@ pub enum Fault {
     DoorDeaf,
     DoorShort,
     ExecutorAway,
+    BusCrashes,
+    /// Gone, and with it all that it kept.
+    BusLost,
+    /// Gone, and back as it was a while before.
+    BusForgets,
+    BusHeld,
+    BusAway,
+    BusCut,
 }
 
 impl Fault {
@@ -58,6 +67,12 @@ impl Fault {
         Self::DoorShort,
         Self::ExecutorAway,
         Self::ExecutorAway,
+        Self::BusCrashes,
+        Self::BusLost,
+        Self::BusForgets,
+        Self::BusHeld,
+        Self::BusAway,
+        Self::BusCut,
     ];
 }
 
@@ -68,17 +83,22 @@ enum Heal {
     DatabaseLine(usize),
     Door(usize),
     Executor(usize),
+    Bus,
+    BusGoesOn,
+    BusLine(usize),
 }
 
 pub struct Nemesis {
     rng: StdRng,
     deck: Vec<Fault>,
     open: Vec<(Instant, Heal)>,
+    /// There is a copy of what the bus kept.
+    saved: bool,
 }
 
 impl Nemesis {
     pub fn new(rng: StdRng) -> Self {
-        Self { rng, deck: Vec::new(), open: Vec::new() }
+        Self { rng, deck: Vec::new(), open: Vec::new(), saved: false }
     }
 
     /// Until then.
@@ -143,11 +163,18 @@ impl Nemesis {
             | Fault::DatabaseCut
             | Fault::CommitLost
             | Fault::CommitUnheard => some(&mut self.rng, &|number| system.members[number].database.is_some()),
+            Fault::BusCrashes
+            | Fault::BusLost
+            | Fault::BusForgets
+            | Fault::BusHeld
+            | Fault::BusAway
+            | Fault::BusCut => some(&mut self.rng, &|number| system.members[number].bus.is_some()),
         };
         let Some(number) = chosen else { return };
         let member = &mut system.members[number];
         history.fault(format!("{fault:?} of {}, {lasting:?}", member.process.name));
         let database = || member.database.as_ref().unwrap();
+        let bus = || member.bus.as_ref().unwrap();
         let door = || &member.door.as_ref().unwrap().lines[0];
         match fault {
             Fault::Kill => member.kill(Instant::now() + lasting.min(Duration::from_secs(3))),
@@ -173,6 +200,9 @@ impl Nemesis {
                 }
                 let how = if fault == Fault::DatabaseCrashes { Stop::Immediate } else { Stop::Fast };
                 tokio::task::block_in_place(|| system.postgres.stop(how).unwrap());
+                // Meanwhile nothing happens at all, which finds nothing; at times it lasts for longer than a lease all the same.
+                let brief = Instant::now() + Duration::from_secs(3);
+                let until = if self.rng.random_bool(0.2) { until } else { until.min(brief) };
                 self.open.push((until, Heal::Database));
             }
             Fault::DatabaseAway => {
@@ -197,12 +227,43 @@ impl Nemesis {
                 system.lines_of(executor).for_each(|line| line.set(Weather::Blackhole));
                 self.open.push((until, Heal::Executor(executor)));
             }
+            Fault::BusCrashes | Fault::BusLost | Fault::BusForgets | Fault::BusHeld => {
+                if self.open.iter().any(|(_, heal)| matches!(heal, Heal::Bus | Heal::BusGoesOn)) {
+                    return;
+                }
+                let heal = tokio::task::block_in_place(|| self.harms_the_bus(fault, &system.nats).unwrap());
+                self.open.push((until, heal));
+            }
+            Fault::BusAway => {
+                bus().set(Weather::Blackhole);
+                self.open.push((until, Heal::BusLine(number)));
+            }
+            Fault::BusCut => drop(bus().reset_all()),
             Fault::DoorShort => {
                 door().cut_after(Some(self.rng.random_range(100..20_000)));
                 door().reset_all();
                 self.open.push((until, Heal::Door(number)));
             }
         }
+    }
+
+    fn harms_the_bus(&mut self, fault: Fault, nats: &Nats) -> anyhow::Result<Heal> {
+        if fault == Fault::BusHeld {
+            nats.hold()?;
+            return Ok(Heal::BusGoesOn);
+        }
+        nats.kill()?;
+        match fault {
+            Fault::BusLost => nats.wipe()?,
+            Fault::BusForgets if self.saved => nats.restore()?,
+            _ => {}
+        }
+        // For a time to come.
+        if fault != Fault::BusLost {
+            nats.save()?;
+            self.saved = true;
+        }
+        Ok(Heal::Bus)
     }
 
     fn heals(&mut self, system: &mut System, history: &History, due: impl Fn(Instant) -> bool) {
@@ -218,6 +279,19 @@ impl Nemesis {
                 Heal::Database => {
                     history.fault("the database is back".into());
                     tokio::task::block_in_place(|| system.postgres.resume().unwrap());
+                }
+                Heal::Bus => {
+                    history.fault("the bus is back".into());
+                    tokio::task::block_in_place(|| system.nats.run().unwrap());
+                }
+                Heal::BusGoesOn => {
+                    history.fault("the bus goes on".into());
+                    system.nats.go_on().unwrap();
+                }
+                Heal::BusLine(number) => {
+                    let member = &system.members[number];
+                    history.fault(format!("{} reaches the bus", member.process.name));
+                    member.bus.as_ref().unwrap().set(Weather::Clear);
                 }
                 Heal::DatabaseLine(number) => {
                     let member = &system.members[number];

@@ -1,5 +1,6 @@
 //! A system with its history, from the first call to the judgement.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,10 @@ use taskplane_proto::v1::space_service_client::SpaceServiceClient;
 use tokio::sync::{Mutex, MutexGuard};
 use tonic::Code;
 
+use crate::bus;
 use crate::calls::{Caller, Outcome};
 use crate::checker::{Story, check, is_final};
-use crate::history::{Answer, Ask, History, JobSeen, TaskSeen};
+use crate::history::{Answer, Ask, EventSeen, History, JobSeen, TaskSeen, What};
 use crate::ledger;
 use crate::system::{System, chance, seed};
 
@@ -113,7 +115,7 @@ impl Stage {
     async fn quiet(&mut self) -> Result<(), String> {
         let Self { system, history, caller, .. } = self;
         let mut open = String::from("nothing could be read");
-        let rest = reads_the_end(caller, &mut open);
+        let rest = reads_the_end(caller, system.nats.url(), &mut open);
         let watched = async {
             tokio::pin!(rest);
             loop {
@@ -139,7 +141,7 @@ impl Drop for Stage {
 }
 
 /// Stops all that makes Tasks, waits until those that are there are over, and writes down how everything is then.
-async fn reads_the_end(caller: &mut Caller, open: &mut String) {
+async fn reads_the_end(caller: &mut Caller, bus: String, open: &mut String) {
     loop {
         let Answer::Jobs(jobs) = caller.learns(Ask::ListJobs).await else { unreachable!() };
         for JobSeen { job, .. } in jobs.iter().filter(|job| !job.deleting) {
@@ -157,12 +159,31 @@ async fn reads_the_end(caller: &mut Caller, open: &mut String) {
                 caller.learns(Ask::ListRuns { job: job.job.clone() }).await;
             }
             caller.learns(Ask::ListTasks).await;
-            if caller.learns(Ask::ListEvents).await == before {
-                return;
+            let Answer::Events(feed) = caller.learns(Ask::ListEvents).await else { unreachable!() };
+            if before == Answer::Events(feed.clone()) {
+                return reads_the_stream(caller, &bus, feed, open).await;
             }
             "the feed goes on".clone_into(open);
         } else {
             *open = format!("{} Tasks live, of which {:?}; being deleted: {deleting:?}", live.len(), live.first());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Waits until the bus has all that the feed has, and writes down what it has then.
+async fn reads_the_stream(caller: &Caller, bus: &str, feed: Vec<EventSeen>, open: &mut String) {
+    loop {
+        let call = caller.history.asks(caller.client, Ask::ReadStream);
+        if let Some(stream) = bus::read(bus).await {
+            let told: HashSet<_> = stream.iter().map(|event| (&event.uid, event.sequence)).collect();
+            let lacks = feed.iter().filter(|event| !told.contains(&(&event.uid, event.sequence))).count();
+            if lacks == 0 {
+                return caller.history.tells(caller.client, call, What::Told(Answer::Events(stream)));
+            }
+            *open = format!("the bus lacks {lacks} of the {} events of the feed", feed.len());
+        } else {
+            "the bus has no stream".clone_into(open);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

@@ -1,4 +1,4 @@
-//! The system under test: real processes, two of each, and a real database, with a proxy on every line between them.
+//! The system under test: real processes, two of each, a real database and a real bus, with a proxy on every line between them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
+use taskplane_testkit::nats::Nats;
 use taskplane_testkit::postgres::Postgres;
 use taskplane_testkit::proxy::Proxy;
 use tempfile::TempDir;
@@ -24,6 +25,7 @@ const GRACE: &str = "1";
 pub struct System {
     pub members: Vec<Member>,
     pub postgres: Postgres,
+    pub nats: Nats,
     url: String,
     directory: Option<TempDir>,
 }
@@ -43,6 +45,8 @@ pub struct Member {
     pub process: Process,
     /// To the database.
     pub database: Option<Proxy>,
+    /// To the bus.
+    pub bus: Option<Proxy>,
     /// From clients.
     pub door: Option<Door>,
     /// From executors.
@@ -84,8 +88,9 @@ impl System {
     pub async fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("taskplane-fault-").tempdir().unwrap();
         let postgres = tokio::task::spawn_blocking(|| Postgres::start_durable().unwrap()).await.unwrap();
+        let nats = tokio::task::spawn_blocking(|| Nats::start().unwrap()).await.unwrap();
         let url = postgres.create_database();
-        let mut system = Self { members: Vec::new(), postgres, url: url.clone(), directory: Some(directory) };
+        let mut system = Self { members: Vec::new(), postgres, nats, url: url.clone(), directory: Some(directory) };
         for key in ["token.key", "secret.key"] {
             std::fs::write(system.path(key), "5a".repeat(32) + "\n").unwrap();
         }
@@ -122,19 +127,21 @@ impl System {
         (member.door, member.internal) = (Some(door), Some(internal));
     }
 
-    /// A process with a line to the database.
+    /// A process with lines to the database and to the bus.
     async fn add_control(&mut self, role: Role, name: &str, program: &str, url: &str, own: &[String]) {
         let database = Proxy::start(Postgres::address_of(url)).await.unwrap();
+        let bus = Proxy::start(SocketAddr::from(([127, 0, 0, 1], self.nats.port()))).await.unwrap();
         let mut args = flags([
             ("--database-url", Postgres::by_way_of(url, database.address())),
+            ("--nats-url", format!("nats://{}", bus.address())),
             ("--secret-key-file", self.path("secret.key").display().to_string()),
             ("--grace", GRACE.to_owned()),
         ]);
         args.push("--migrate".to_owned());
         args.extend_from_slice(own);
         let process = Process::new(name, program, self.directory(), args);
-        let database = Some(database);
-        self.members.push(Member { role, process, database, door: None, internal: None, down_until: None });
+        let (database, bus) = (Some(database), Some(bus));
+        self.members.push(Member { role, process, database, bus, door: None, internal: None, down_until: None });
     }
 
     fn add_executor(&mut self, number: usize) {
@@ -151,7 +158,7 @@ impl System {
         ]);
         let process = Process::new(&name, "taskplane-executor", self.directory(), args);
         let role = Role::Executor(number - 1);
-        self.members.push(Member { role, process, database: None, door: None, internal: None, down_until: None });
+        self.members.push(Member { role, process, database: None, bus: None, door: None, internal: None, down_until: None });
     }
 
     fn objects(&self) -> String {

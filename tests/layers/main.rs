@@ -67,7 +67,7 @@ const FRONT_DOORS: &[FrontDoor] = &[
 ];
 
 /// What a measurement compares with, or looks past us with: in no product.
-const BESIDE: &[(&str, &[&str])] = &[("tests", &["cron", "sea-orm"])];
+const BESIDE: &[(&str, &[&str])] = &[("tests", &["async-nats", "cron", "sea-orm"])];
 
 /// Crates from outside that carry one of ours, without being its alone.
 const CARRIED: &[(&str, &[&str])] = &[
