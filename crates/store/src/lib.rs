@@ -12,6 +12,7 @@
 //! changes one row or none. A change and its event are one transaction. Whether something is due, and whether a lease still
 //! holds, is asked of the database's clock in the transaction that acts on it.
 
+mod accept_room;
 mod app;
 mod app_delete;
 mod binding;
@@ -38,6 +39,7 @@ mod purge;
 mod quota;
 mod remains;
 mod removal;
+mod request;
 mod retention;
 mod revisions;
 mod row;
@@ -74,10 +76,11 @@ pub use migration::SchemaState;
 pub use quota::Usage;
 pub use remains::Remains;
 pub use removal::Removal;
+pub use request::RequestKey;
 pub use retention::{AppRule, Removable, RetentionView};
 pub use session::NewSession;
 pub use space::SpaceEnv;
-pub use task_accept::{Accepted, RequestKey};
+pub use task_accept::Accepted;
 pub use task_list::{TaskMark, TaskQuery};
 pub use taskplane_proto::keyring::Keyring;
 pub use tick::{Decide, Ticked};

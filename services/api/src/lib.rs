@@ -2,6 +2,7 @@
 //!
 //! Handlers decode, ask the domain, commit and encode. No rule about states is written here, and no SQL.
 
+mod accepts;
 mod app_bind;
 mod app_logs;
 mod apps;
@@ -54,6 +55,7 @@ pub(crate) struct Api {
     limits: Arc<limits::Limits>,
     specs: Arc<launch::Specs>,
     meters: meters::Meters,
+    accepts: accepts::Accepts,
     args: Arc<ApiArgs>,
 }
 
@@ -62,7 +64,17 @@ impl Api {
         let limits = Arc::new(limits::Limits::new(&args));
         let tokens = tokens::Tokens::new(keys, platform.clock.clone());
         let meters = meters::Meters::new(platform.lifecycle.metrics());
-        Self { platform, objects, tokens, routes, limits, specs: Arc::default(), meters, args: Arc::new(args) }
+        Self {
+            platform,
+            objects,
+            tokens,
+            routes,
+            limits,
+            specs: Arc::default(),
+            meters,
+            accepts: accepts::Accepts::default(),
+            args: Arc::new(args),
+        }
     }
 
     /// Who is asking. One and the same until there is authentication: listeners are local until then.

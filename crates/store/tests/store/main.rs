@@ -24,6 +24,7 @@ macro_rules! on_both_engines {
 pub(crate) use on_both_engines;
 
 mod accept;
+mod accept_together;
 mod app;
 mod corrupt;
 mod deletion;
