@@ -13,6 +13,7 @@ use taskplane_proto::keyring::Keyring;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::accept_room::Counts;
 use crate::clock::DatabaseClock;
 use crate::error::{BoxError, StoreError};
 use crate::secrets::Secrets;
@@ -50,6 +51,8 @@ struct Inner {
     secrets: Secrets,
     /// SQLite: whose turn it is to write.
     turns: Option<Arc<Semaphore>>,
+    /// What the live Tasks of Spaces were counted to be.
+    counts: Arc<Counts>,
     /// SQLite: held as long as the store is.
     _lock: Option<File>,
 }
@@ -88,7 +91,8 @@ impl Store {
         };
         let db = address.open(connections).await?;
         let secrets = Secrets::new(secrets);
-        let inner = Inner { db, connections, address, clock, secrets, turns, _lock: lock };
+        let counts = Arc::default();
+        let inner = Inner { db, connections, address, clock, secrets, turns, counts, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -132,6 +136,10 @@ impl Store {
 
     pub(crate) fn secrets(&self) -> &Secrets {
         &self.inner.secrets
+    }
+
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.inner.counts
     }
 
     pub(crate) fn turns(&self) -> Option<&Arc<Semaphore>> {

@@ -85,6 +85,36 @@ impl Why {
     }
 }
 
+impl StoreError {
+    /// The same for another one whom it concerns as well.
+    pub fn alike(&self) -> Self {
+        match self {
+            Self::NotFound(name) => Self::NotFound(name.clone()),
+            Self::AlreadyExists(name) => Self::AlreadyExists(name.clone()),
+            Self::Conflict(name) => Self::Conflict(name.clone()),
+            Self::InUse { name, what } => Self::InUse { name: name.clone(), what: what.clone() },
+            Self::Invalid(invalid) => Self::Invalid(invalid.clone()),
+            Self::KeyMissing(key) => Self::KeyMissing(key.clone()),
+            Self::KeyReused => Self::KeyReused,
+            Self::AppDeleting(name) => Self::AppDeleting(name.clone()),
+            Self::SpaceDeleting(name) => Self::SpaceDeleting(name.clone()),
+            Self::Trimmed => Self::Trimmed,
+            Self::LiveQuota { space, quota } => Self::LiveQuota { space: space.clone(), quota: *quota },
+            Self::Fenced => Self::Fenced,
+            Self::Corrupt(corrupt) => Self::Corrupt(corrupt.clone()),
+            Self::Unusable(why) => Self::Unusable(why.clone()),
+            Self::Unreachable { at, source } => Self::Unreachable { at: at.clone(), source: text(source.as_ref()) },
+            Self::Unavailable(source) => Self::Unavailable(text(source.as_ref())),
+        }
+    }
+}
+
+/// An error that only says what another one said, causes and all.
+fn text(error: &(dyn std::error::Error + 'static)) -> BoxError {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")).into()
+}
+
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         Self::Unavailable(Box::new(error))

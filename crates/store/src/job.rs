@@ -14,8 +14,8 @@ use crate::connect::Store;
 use crate::error::{Fault, StoreError};
 use crate::job_write::{self, Births};
 use crate::quota::{self, Room, Turn};
+use crate::request::{self, RequestKey};
 use crate::row::{job, schedule, task};
-use crate::task_accept::{self, RequestKey};
 use crate::txn::Txn;
 use crate::{app, sql};
 
@@ -183,7 +183,7 @@ async fn commit(
 ) -> Result<Option<Committed>, Fault> {
     let job = change.job().clone();
     let repeated = |task, job| Committed { job, task: Some(task), repeated: true };
-    if let Some(task) = task_accept::accepted_before(txn, job.space_uid, METHOD, key).await? {
+    if let Some(task) = request::made_before_by(txn, job.space_uid, METHOD, key).await? {
         return Ok(Some(repeated(task, job)));
     }
     let births = Births::of(&change);
@@ -193,7 +193,7 @@ async fn commit(
             Room::Scarce => return Ok(None),
             Room::None { quota } => {
                 // What took the last place may have been this very request.
-                let before = task_accept::accepted_before(txn, job.space_uid, METHOD, key).await?;
+                let before = request::made_before_by(txn, job.space_uid, METHOD, key).await?;
                 let task = before.ok_or_else(|| quota::full(&job.name.space, quota))?;
                 return Ok(Some(repeated(task, job)));
             }
@@ -208,7 +208,7 @@ async fn commit(
     let write = change.numbered(first_id);
     let task = write.births.first().map(|born| born.task().clone());
     if let (Some(key), Some(task)) = (key, &task) {
-        task_accept::keep_key(txn, task, METHOD, key).await?;
+        request::keep(txn, METHOD, &[(task.clone(), key)]).await?;
     }
     let job = write.job.clone();
     job_write::all(txn, vec![write]).await?;

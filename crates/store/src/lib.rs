@@ -13,6 +13,7 @@
 //! holds, is asked of the database's clock in the transaction that acts on it.
 
 mod adopt;
+mod accept_room;
 mod app;
 mod app_delete;
 mod binding;
@@ -39,6 +40,7 @@ mod purge;
 mod quota;
 mod remains;
 mod removal;
+mod request;
 mod retention;
 mod revisions;
 mod row;
@@ -77,10 +79,11 @@ pub use outbox::Heads;
 pub use quota::Usage;
 pub use remains::Remains;
 pub use removal::Removal;
+pub use request::RequestKey;
 pub use retention::{AppRule, Marked, Removable, RetentionView};
 pub use session::NewSession;
 pub use space::SpaceEnv;
-pub use task_accept::{Accepted, RequestKey};
+pub use task_accept::Accepted;
 pub use task_list::{TaskMark, TaskQuery};
 pub use taskplane_proto::keyring::Keyring;
 pub use tick::{Decide, Ticked};

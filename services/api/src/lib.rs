@@ -2,6 +2,7 @@
 //!
 //! Handlers decode, ask the domain, commit and encode. No rule about states is written here, and no SQL.
 
+mod accepts;
 mod app_bind;
 mod app_logs;
 mod apps;
@@ -59,6 +60,7 @@ pub(crate) struct Api {
     meters: meters::Meters,
     /// Rings when a session opens or closes: what it held may be another's to take over.
     handovers: Arc<Notify>,
+    accepts: accepts::Accepts,
     args: Arc<ApiArgs>,
 }
 
@@ -76,6 +78,7 @@ impl Api {
             specs: Arc::default(),
             meters,
             handovers: Arc::default(),
+            accepts: accepts::Accepts::default(),
             args: Arc::new(args),
         }
     }

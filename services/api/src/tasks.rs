@@ -8,22 +8,20 @@ use taskplane_domain::app::{App, Source};
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::name::{Name, NameError, SpaceName, TaskName};
 use taskplane_domain::service::Offers;
-use taskplane_domain::space::Space;
-use taskplane_domain::task::{RunTask, Task};
+use taskplane_domain::task::Task;
 use taskplane_domain::uid::TaskUid;
 use taskplane_proto::convert::{cancel_task_from_pb, frozen_to_pb, run_task_from_pb, task_to_pb};
 use taskplane_proto::filter::{TaskFilter, newest_first};
 use taskplane_proto::v1 as pb;
 use taskplane_proto::v1::task_service_server::TaskService;
 use taskplane_runtime::telemetry;
-use taskplane_store::{Accepted, RequestKey, StoreError, TaskMark, TaskQuery};
+use taskplane_store::{TaskMark, TaskQuery};
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
 use crate::Api;
 use crate::driven::driven;
 use crate::error::ApiError;
-use crate::leaving::takes_in;
 use crate::names::Scope;
 use crate::tokens::{cut, page_size};
 
@@ -148,40 +146,6 @@ impl TaskService for Api {
 }
 
 impl Api {
-    /// Accepts a Task of the App as it is at that moment.
-    async fn accept(&self, asked: RunTask, hash: [u8; 32], trace: Option<String>) -> Result<Accepted, ApiError> {
-        let store = &self.platform.store;
-        let name = asked.app.clone();
-        for _ in 0..TRIES {
-            let space = store.space_get(&SpaceName(name.space.clone())).await?;
-            let app = store.app_get(&name).await?;
-            takes_in(&space, Some(&app))?;
-            let key =
-                asked.request_id.clone().map(|key| RequestKey { principal: self.principal().to_owned(), key, hash });
-            let uid = self.task_uid(&space, key.as_ref());
-            self.can_be_run(&app).await?;
-            let birth =
-                Task::create(uid, &space, &app, asked.clone(), cluster()?, trace.clone(), self.platform.clock.now())?;
-            match store.task_accept(birth, key).await {
-                // The App changed between reading and accepting: the Task is to freeze what is so now.
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-                Ok(accepted) => {
-                    self.platform.feed.ring();
-                    return Ok(accepted);
-                }
-            }
-        }
-        Err(StoreError::Conflict(name.to_string()).into())
-    }
-
-    fn task_uid(&self, space: &Space, key: Option<&RequestKey>) -> TaskUid {
-        match key {
-            Some(RequestKey { principal, key, hash: _ }) => TaskUid::requested(space.uid, principal, key),
-            None => TaskUid(self.platform.clock.new_uid()),
-        }
-    }
-
     /// What nobody here can run would wait for ever. Without any executor the Task waits for one to come.
     pub(crate) async fn can_be_run(&self, app: &App) -> Result<(), ApiError> {
         let is_image = matches!(app.spec.source, Source::Image(_));

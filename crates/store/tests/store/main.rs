@@ -25,6 +25,7 @@ pub(crate) use on_both_engines;
 
 mod accept;
 mod adoption;
+mod accept_together;
 mod app;
 mod corrupt;
 mod deletion;
