@@ -158,7 +158,15 @@ impl System {
         ]);
         let process = Process::new(&name, "taskplane-executor", self.directory(), args);
         let role = Role::Executor(number - 1);
-        self.members.push(Member { role, process, database: None, bus: None, door: None, internal: None, down_until: None });
+        self.members.push(Member {
+            role,
+            process,
+            database: None,
+            bus: None,
+            door: None,
+            internal: None,
+            down_until: None,
+        });
     }
 
     fn objects(&self) -> String {

@@ -12,8 +12,8 @@
 //! changes one row or none. A change and its event are one transaction. Whether something is due, and whether a lease still
 //! holds, is asked of the database's clock in the transaction that acts on it.
 
-mod adopt;
 mod accept_room;
+mod adopt;
 mod app;
 mod app_delete;
 mod binding;

@@ -24,8 +24,8 @@ macro_rules! on_both_engines {
 pub(crate) use on_both_engines;
 
 mod accept;
-mod adoption;
 mod accept_together;
+mod adoption;
 mod app;
 mod corrupt;
 mod deletion;
