@@ -10,7 +10,7 @@ use crate::name::TaskName;
 use crate::quantity::Resources;
 use crate::security_group::GroupRules;
 use crate::service::BoundService;
-use crate::task::{Condition, Exit, Reason};
+use crate::task::{Class, Condition, Exit, Reason, Wait};
 use crate::uid::{AppUid, RunUid, SpaceUid, TaskUid};
 
 /// One attempt of one Task: what a run's name is derived from.
@@ -77,6 +77,8 @@ pub enum EndCause {
     OutOfMemory,
     /// After our signal because its working copy was too large.
     DiskQuota,
+    /// For a reason that only what it ran on knows; the message says it in full.
+    Platform { reason: Reason, class: Class },
 }
 
 /// What is known of a run that is over, when nobody was there to report it.
@@ -107,6 +109,16 @@ pub enum Observed {
     Over {
         run: RunUid,
         fate: Fate,
+    },
+    /// It was made, and its command cannot start yet.
+    Waits {
+        run: RunUid,
+        wait: Wait,
+    },
+    /// Something is not as it was asked for, and showed only after it was made.
+    Noted {
+        run: RunUid,
+        conditions: Vec<Condition>,
     },
     /// It could not be made.
     NotMade {

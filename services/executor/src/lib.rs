@@ -6,6 +6,7 @@
 mod acquire;
 mod args;
 pub mod local;
+mod pace;
 pub mod process;
 mod registry;
 mod reports;

@@ -69,6 +69,8 @@ impl Task {
             Observed::Started { run, at: started_at } => self.started(&run, started_at, at),
             Observed::Over { run, fate } => self.over(&run, fate, at),
             Observed::NotMade { reason, message } => self.not_made(reason, message, at),
+            Observed::Waits { run, wait } => self.waits(&run, wait, at),
+            Observed::Noted { run, conditions } => self.noted(&run, conditions, at),
         }
     }
 
@@ -81,7 +83,8 @@ impl Task {
         match &self.state {
             TaskState::Pending { .. } => {
                 self.conditions = conditions;
-                Ok(Some(self.becomes(TaskState::Starting { run, made_at: at }, Fact::TaskStarting, at)))
+                let state = TaskState::Starting { run, made_at: at, waiting: None };
+                Ok(Some(self.becomes(state, Fact::TaskStarting, at)))
             }
             state if state.run() == Some(&run) => Ok(None),
             _ => Err(self.refuses("get a run")),
@@ -95,7 +98,7 @@ impl Task {
         at: Timestamp,
     ) -> Result<Option<Transition>, InvalidTransition> {
         match self.state.clone() {
-            TaskState::Starting { run: known, made_at } if known == *run => {
+            TaskState::Starting { run: known, made_at, .. } if known == *run => {
                 Ok(Some(self.becomes(TaskState::Running { run: known, made_at, started_at }, Fact::TaskStarted, at)))
             }
             TaskState::Running { run: known, .. } | TaskState::Cancelling { run: known, .. } if known == *run => {
@@ -126,15 +129,15 @@ impl Task {
             Fate::NeverStarted if self.state.was_asked_to_end() => {
                 self.finishes(cancelled("before it started", Exit::default()), at, at)
             }
-            Fate::NeverStarted if self.state.missed_its_start() => self.fails(
-                Failure { reason: Reason::StartDeadline, message: NOT_IN_TIME.into(), exit: Exit::default() },
-                at,
-                at,
-            ),
-            Fate::NeverStarted => self.becomes(TaskState::Pending { not_before: None }, Fact::TaskRequeued, at),
-            Fate::Lost { message } => {
-                self.fails(Failure { reason: Reason::Lost, message, exit: Exit::default() }, at, at)
+            Fate::NeverStarted if self.state.missed_its_start() => {
+                let message = match self.state.waiting() {
+                    None => NOT_IN_TIME.to_owned(),
+                    Some(waiting) => format!("{NOT_IN_TIME}: {}", waiting.wait.sentence()),
+                };
+                self.fails(Failure::new(Reason::StartDeadline, message, Exit::default()), at, at)
             }
+            Fate::NeverStarted => self.becomes(TaskState::Pending { not_before: None }, Fact::TaskRequeued, at),
+            Fate::Lost { message } => self.fails(Failure::new(Reason::Lost, message, Exit::default()), at, at),
             Fate::Ended(end) => {
                 let (from, finished_at) = (self.state.kind(), end.finished_at);
                 let given_up = self.state.missed_its_start() && end.cause == EndCause::Cancel;
@@ -143,7 +146,7 @@ impl Task {
                     // Its command may have run after all: such an attempt is not tried again.
                     _ if given_up && task.state.started_at().is_some() => {
                         let message = format!("{NOT_IN_TIME}; it started after that, and was ended");
-                        let failure = Failure { reason: Reason::StartDeadline, message, exit: Exit::default() };
+                        let failure = Failure::new(Reason::StartDeadline, message, Exit::default());
                         task.finishes(Outcome::Failed(failure), finished_at, at)
                     }
                     _ if given_up => return task.settle(Fate::NeverStarted, at),
@@ -158,7 +161,7 @@ impl Task {
     /// The command's true start, when only its end tells of it.
     fn with_start(mut self, seen: Option<Timestamp>) -> Self {
         let (run, made_at) = match &mut self.state {
-            TaskState::Starting { run, made_at } | TaskState::Running { run, made_at, .. } => (run, made_at),
+            TaskState::Starting { run, made_at, .. } | TaskState::Running { run, made_at, .. } => (run, made_at),
             TaskState::Cancelling { started_at, .. } => {
                 *started_at = started_at.or(seen);
                 return self;
@@ -174,9 +177,7 @@ impl Task {
 
     fn not_made(self, reason: Reason, message: String, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match &self.state {
-            TaskState::Pending { .. } => {
-                Ok(Some(self.fails(Failure { reason, message, exit: Exit::default() }, at, at)))
-            }
+            TaskState::Pending { .. } => Ok(Some(self.fails(Failure::new(reason, message, Exit::default()), at, at))),
             TaskState::Finished { .. } => Ok(None),
             _ => Err(self.refuses("lack a run")),
         }
@@ -193,7 +194,7 @@ impl Task {
     /// Fails this attempt, and the Task with it unless its policy wants another and nobody asked for the end.
     fn fails(self, failure: Failure, finished_at: Timestamp, at: Timestamp) -> Transition {
         let asked = self.state.was_asked_to_end();
-        let wait = self.spec.retry.again(failure.reason, self.attempt).filter(|_| !asked);
+        let wait = self.spec.retry.again(failure.class, self.attempt).filter(|_| !asked);
         let Some(wait) = wait else {
             return self.finishes(Outcome::Failed(failure), finished_at, at);
         };
@@ -265,6 +266,10 @@ impl Task {
                 created_at: self.created_at,
                 started_at: self.state.started_at(),
                 finished_at: self.state.finished_at(),
+                waiting: match &self.state {
+                    TaskState::Starting { waiting, .. } => waiting.as_ref().map(|waiting| waiting.wait.reason),
+                    _ => None,
+                },
             }),
             trace: self.trace.clone(),
         }
@@ -287,7 +292,7 @@ fn verdict(end: RunEnd, resources: &Resources) -> Outcome {
     let limit = |resource: Option<Bytes>| resource.map_or_else(|| "what it may have".into(), |limit| limit.to_string());
     let failed = |reason, text: String, exit| {
         let message = if message.is_empty() { text } else { format!("{text}: {message}") };
-        Outcome::Failed(Failure { reason, message, exit })
+        Outcome::Failed(Failure::new(reason, message, exit))
     };
     match cause {
         EndCause::Natural => match exit {
@@ -318,6 +323,10 @@ fn verdict(end: RunEnd, resources: &Resources) -> Outcome {
                 failed(Reason::OutOfMemory, text, Exit { code: None, ..exit })
             }
         },
+        EndCause::Platform { reason, class } => {
+            let text = if message.is_empty() { "what it ran on ended it".to_owned() } else { message.clone() };
+            Outcome::Failed(Failure { reason, class, message: text, exit })
+        }
         EndCause::DiskQuota => {
             let text = format!("the command's working copy took more disk than {}", limit(resources.disk));
             failed(Reason::DiskQuotaExceeded, text, Exit { code: None, ..exit })

@@ -1,10 +1,12 @@
 //! What executors report.
 
 use taskplane_domain::run::{EndCause, Fate, Observed, Report, RunEnd, RunKey};
-use taskplane_domain::task::{Condition, Exit, Reason};
+use taskplane_domain::task::{Condition, Exit, Reason, Wait};
 use taskplane_domain::uid::{Fence, RunUid, TaskUid};
 
+use crate::convert::spec::{class_from_number, class_to_pb};
 use crate::convert::time::{timestamp_from_pb, timestamp_to_pb};
+use crate::convert::waiting::{wait_reason_from_number, wait_reason_number};
 use crate::internal::v1 as pb;
 
 /// A report that does not say what it should.
@@ -23,12 +25,17 @@ fn reason_from_pb(number: u32) -> Option<Reason> {
 
 fn end_to_pb(end: RunEnd) -> pb::RunEnded {
     let RunEnd { cause, exit: Exit { code, signal }, started_at, finished_at, message } = end;
+    let (reason, reason_class) = match cause {
+        EndCause::Platform { reason, class } => (reason_to_pb(reason), (class_to_pb(class) as i32).cast_unsigned()),
+        _ => (0, 0),
+    };
     let cause = match cause {
         EndCause::Natural => pb::EndCause::Natural,
         EndCause::Cancel => pb::EndCause::Cancel,
         EndCause::Timeout => pb::EndCause::Timeout,
         EndCause::OutOfMemory => pb::EndCause::OutOfMemory,
         EndCause::DiskQuota => pb::EndCause::DiskQuota,
+        EndCause::Platform { .. } => pb::EndCause::Platform,
     };
     pb::RunEnded {
         cause: cause as i32,
@@ -37,17 +44,23 @@ fn end_to_pb(end: RunEnd) -> pb::RunEnded {
         start_time: started_at.map(timestamp_to_pb),
         end_time: Some(timestamp_to_pb(finished_at)),
         message,
+        reason,
+        reason_class,
     }
 }
 
 fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
-    let pb::RunEnded { cause, exit_code, signal, start_time, end_time, message } = end;
+    let pb::RunEnded { cause, exit_code, signal, start_time, end_time, message, reason, reason_class } = end;
     let cause = match pb::EndCause::try_from(cause) {
         Ok(pb::EndCause::Natural) => EndCause::Natural,
         Ok(pb::EndCause::Cancel) => EndCause::Cancel,
         Ok(pb::EndCause::Timeout) => EndCause::Timeout,
         Ok(pb::EndCause::OutOfMemory) => EndCause::OutOfMemory,
         Ok(pb::EndCause::DiskQuota) => EndCause::DiskQuota,
+        Ok(pb::EndCause::Platform) => EndCause::Platform {
+            reason: reason_from_pb(reason).ok_or(BadReport("reason"))?,
+            class: class_from_number(reason_class).ok_or(BadReport("reason class"))?,
+        },
         Ok(pb::EndCause::Unspecified) | Err(_) => return Err(BadReport("cause")),
     };
     Ok(RunEnd {
@@ -83,6 +96,12 @@ fn seen_to_pb(seen: Observed) -> (String, pb::run_report::Observed) {
         Observed::Over { run, fate: Fate::Ended(end) } => (run.0, Pb::Ended(end_to_pb(end))),
         Observed::Over { run, fate: Fate::Lost { message } } => (run.0, Pb::Lost(pb::RunLost { message })),
         Observed::Over { run, fate: Fate::NeverStarted } => (run.0, Pb::NeverStarted(pb::NeverStarted {})),
+        Observed::Waits { run, wait: Wait { reason, message } } => {
+            (run.0, Pb::Waits(pb::RunWaits { reason: wait_reason_number(reason), message }))
+        }
+        Observed::Noted { run, conditions } => {
+            (run.0, Pb::Noted(pb::RunNoted { conditions: conditions.iter().map(Into::into).collect() }))
+        }
         Observed::NotMade { reason, message } => {
             (String::new(), Pb::NotMade(pb::RunNotMade { reason: reason_to_pb(reason), message }))
         }
@@ -100,6 +119,12 @@ pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Report), 
     let run = RunUid(run_uid);
     let seen = match observed {
         Pb::Made(pb::RunMade { conditions }) => Observed::Made { run, conditions: conditions_from_pb(conditions)? },
+        Pb::Waits(pb::RunWaits { reason, message }) => {
+            let wait = Wait { reason: wait_reason_from_number(reason).ok_or(BadReport("wait reason"))?, message };
+            wait.check().map_err(|_| BadReport("wait message"))?;
+            Observed::Waits { run, wait }
+        }
+        Pb::Noted(pb::RunNoted { conditions }) => Observed::Noted { run, conditions: conditions_from_pb(conditions)? },
         Pb::Started(pb::RunStarted { time }) => {
             Observed::Started { run, at: time.as_ref().and_then(timestamp_from_pb).ok_or(BadReport("start time"))? }
         }
@@ -149,6 +174,8 @@ pub fn recovered_from_pb(recovered: pb::RecoveredRun) -> Result<(RunKey, RunUid,
 
 #[cfg(test)]
 mod tests {
+    use taskplane_domain::task::{Class, WaitReason};
+
     use super::*;
 
     #[test]
@@ -167,6 +194,15 @@ mod tests {
                 run: run.clone(),
                 fate: Fate::Ended(end(EndCause::Timeout, Exit { code: None, signal: Some(9) })),
             },
+            Observed::Over {
+                run: run.clone(),
+                fate: Fate::Ended(end(
+                    EndCause::Platform { reason: Reason::ImagePull, class: Class::Configuration },
+                    Exit::default(),
+                )),
+            },
+            Observed::Waits { run: run.clone(), wait: Wait::new(WaitReason::QuotaExceeded, "q is full") },
+            Observed::Noted { run: run.clone(), conditions: vec![Condition::unmet("A", "B", "c")] },
             Observed::Over { run: run.clone(), fate: Fate::Lost { message: "gone".into() } },
             Observed::Over { run: run.clone(), fate: Fate::NeverStarted },
             Observed::NotMade { reason: Reason::SourceInvalid, message: "no".into() },

@@ -14,6 +14,7 @@ mod m0011_deadlines;
 mod m0012_retention;
 mod m0013_deletion;
 mod m0015_bus_stream;
+mod m0021_waiting;
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::error::StoreError;
 use crate::sql;
 
 /// What this binary is written for. The row in `meta` says what there is, and the oldest binary that can still use it.
-const SCHEMA_VERSION: i64 = 15;
+const SCHEMA_VERSION: i64 = 21;
 /// Names the lock that migrating replicas queue for.
 const ADVISORY_LOCK: i64 = 0x7461_736b_706c_616e;
 
@@ -59,6 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_retention::Migration),
             Box::new(m0013_deletion::Migration),
             Box::new(m0015_bus_stream::Migration),
+            Box::new(m0021_waiting::Migration),
         ]
     }
 }

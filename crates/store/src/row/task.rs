@@ -36,6 +36,7 @@ pub(crate) struct Model {
     pub not_before: Option<i64>,
     pub run_uid: Option<String>,
     pub made_at: Option<i64>,
+    pub waiting: Option<Vec<u8>>,
     pub started_at: Option<i64>,
     pub cancel_since: Option<i64>,
     pub cancel_grace: Option<i64>,
@@ -46,6 +47,7 @@ pub(crate) struct Model {
     pub log_delete: Option<String>,
     pub finished_at: Option<i64>,
     pub reason: Option<String>,
+    pub reason_class: Option<String>,
     pub message: Option<String>,
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
@@ -111,6 +113,7 @@ impl From<&Task> for Model {
             not_before,
             run_uid,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,
@@ -119,7 +122,7 @@ impl From<&Task> for Model {
             finished_at,
             ending,
         } = state.into();
-        let Ending { reason, message, exit_code, signal } = ending;
+        let Ending { reason, reason_class, message, exit_code, signal } = ending;
         Self {
             uid: uid.0,
             space_uid: space_uid.0,
@@ -140,6 +143,7 @@ impl From<&Task> for Model {
             not_before,
             run_uid,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,
@@ -147,6 +151,7 @@ impl From<&Task> for Model {
             cancel_forced,
             finished_at,
             reason,
+            reason_class,
             message,
             exit_code,
             signal,
@@ -183,6 +188,7 @@ impl ActiveModel {
             not_before,
             run_uid,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,
@@ -191,7 +197,7 @@ impl ActiveModel {
             finished_at,
             ending,
         } = (&task.state).into();
-        let Ending { reason, message, exit_code, signal } = ending;
+        let Ending { reason, reason_class, message, exit_code, signal } = ending;
         let mut changed = Self {
             state: Set(state),
             version: Set(big(task.version)),
@@ -200,6 +206,7 @@ impl ActiveModel {
             not_before: Set(not_before),
             run_uid: Set(run_uid),
             made_at: Set(made_at),
+            waiting: Set(waiting),
             started_at: Set(started_at),
             cancel_since: Set(cancel_since),
             cancel_grace: Set(cancel_grace),
@@ -208,6 +215,7 @@ impl ActiveModel {
             ends_by: Set(ends_by(task)),
             finished_at: Set(finished_at),
             reason: Set(reason),
+            reason_class: Set(reason_class),
             message: Set(message),
             exit_code: Set(exit_code),
             signal: Set(signal),
@@ -258,6 +266,7 @@ impl TryFrom<Model> for Task {
             not_before,
             run_uid,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,
@@ -265,6 +274,7 @@ impl TryFrom<Model> for Task {
             cancel_forced,
             finished_at,
             reason,
+            reason_class,
             message,
             exit_code,
             signal,
@@ -296,12 +306,13 @@ impl TryFrom<Model> for Task {
             }),
             _ => return Err(row.corrupt("job_uid")),
         };
-        let ending = Ending { reason, message, exit_code, signal };
+        let ending = Ending { reason, reason_class, message, exit_code, signal };
         let cells = StateCells {
             state,
             not_before,
             run_uid,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,
