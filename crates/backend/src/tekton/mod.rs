@@ -14,9 +14,10 @@
 
 pub mod client;
 mod config;
-mod logs;
+pub mod logs;
 pub mod names;
 mod observe;
+mod stream;
 pub mod types;
 pub mod watch;
 
