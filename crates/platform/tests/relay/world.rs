@@ -99,7 +99,7 @@ impl World {
         let task = self.store.task_accept(birth, None).await.unwrap().task;
         self.ring();
         let run = RunUid(format!("run-{uid}"));
-        let task = self.seen(task, Observed::Made { run: run.clone(), conditions: Vec::new() }).await;
+        let task = self.seen(task, Observed::Made { run: run.clone(), conditions: Vec::new(), guarded: false }).await;
         let task = self.seen(task, Observed::Started { run, at: now }).await;
         let step = task.cancel(now).unwrap();
         self.store.task_commit(&step).await.unwrap();
@@ -200,6 +200,7 @@ fn push() -> Push {
         unset_env: Vec::new(),
         resources: Resources::default(),
         services: Vec::new(),
+        placement: None,
         task_retention_count: None,
     }
 }
