@@ -19,9 +19,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use taskplane_domain::log::LogRecord;
+use taskplane_domain::log::{Landmark, LogRecord};
 use taskplane_domain::run::{Fate, RunKey, RunSpec};
-use taskplane_domain::task::{Condition, Reason};
+use taskplane_domain::task::{Condition, Reason, Wait};
 use taskplane_domain::uid::{RunUid, SpaceUid};
 
 /// Where runs run.
@@ -43,6 +43,11 @@ pub trait Backend: Send + Sync + 'static {
     /// The truth, now.
     async fn observe(&self, run: &RunKey) -> Result<Observation, BackendError>;
 
+    /// What is not as the spec asks for, and showed only after the run was made.
+    async fn remarks(&self, _run: &RunKey) -> Vec<Condition> {
+        Vec::new()
+    }
+
     /// Asks for the end, gently and after `grace` by force; the backend's own grace when none is given. A later, shorter one
     /// counts. Returns at once; [`Observation::Over`] tells when nothing is left. A run that is still inert never starts
     /// after this.
@@ -57,6 +62,18 @@ pub trait Backend: Send + Sync + 'static {
     /// Everything the run wrote from `offset` on. When following as it comes, until the run is over and all was read; else
     /// what is there.
     fn output(&self, run: &RunKey, offset: u64, follow: bool) -> BoxStream<'static, Result<LogRecord, BackendError>>;
+
+    /// The same for whoever goes on with what another began: `landmark` is the latest line that is known to lie before
+    /// `offset`. A backend that counts what was written by itself has no need of it.
+    fn output_after(
+        &self,
+        run: &RunKey,
+        offset: u64,
+        _landmark: Option<Landmark>,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogRecord, BackendError>> {
+        self.output(run, offset, follow)
+    }
 
     /// Ends everything that runs, within the grace: the process is about to go.
     async fn shutdown(&self);
@@ -94,9 +111,22 @@ pub struct Recovered {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     Absent,
-    Inert { run: RunUid },
-    Running { run: RunUid, started_at: Timestamp },
-    Over { run: RunUid, fate: Fate },
+    Inert {
+        run: RunUid,
+    },
+    /// It has its go, and its command cannot start yet.
+    Waiting {
+        run: RunUid,
+        wait: Wait,
+    },
+    Running {
+        run: RunUid,
+        started_at: Timestamp,
+    },
+    Over {
+        run: RunUid,
+        fate: Fate,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]

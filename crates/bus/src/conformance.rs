@@ -229,6 +229,7 @@ pub fn requested(space: &str, app: &str, sequence: u64) -> Event {
         created_at: Timestamp::UNIX_EPOCH,
         started_at: None,
         finished_at: None,
+        waiting: None,
     };
     event(Subject::Task(app.task(1)), Fact::TaskRequested, EventData::Task(snapshot), sequence)
 }

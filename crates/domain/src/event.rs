@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::job::JobRun;
 use crate::name::{AppName, JobName, Name, ServiceName, SpaceName, TaskName};
-use crate::task::{Exit, Reason, StateKind};
+use crate::task::{Exit, Reason, StateKind, WaitReason};
 
 /// A fact, in the past tense. Its spelling is the last token of the subject on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,7 +40,11 @@ pub enum Fact {
     JobDeleted,
     TaskRequested,
     TaskStarting,
+    /// What it waits for before it starts is another thing than before.
+    TaskWaiting,
     TaskStarted,
+    /// What is said of it changed: something is not as it was asked for.
+    TaskNoted,
     TaskAttemptFailed,
     /// The run went away before its command could start; the same attempt waits again.
     TaskRequeued,
@@ -55,7 +59,7 @@ pub enum Fact {
 }
 
 impl Fact {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::SpaceCreated,
         Self::SpaceUpdated,
         Self::SpaceDeleteRequested,
@@ -82,7 +86,9 @@ impl Fact {
         Self::JobDeleted,
         Self::TaskRequested,
         Self::TaskStarting,
+        Self::TaskWaiting,
         Self::TaskStarted,
+        Self::TaskNoted,
         Self::TaskAttemptFailed,
         Self::TaskRequeued,
         Self::TaskCancelRequested,
@@ -114,7 +120,9 @@ impl Fact {
             | Self::JobDeleted => Kind::Job,
             Self::TaskRequested
             | Self::TaskStarting
+            | Self::TaskWaiting
             | Self::TaskStarted
+            | Self::TaskNoted
             | Self::TaskAttemptFailed
             | Self::TaskRequeued
             | Self::TaskCancelRequested
@@ -147,6 +155,8 @@ impl Fact {
             Self::TaskRequested => "requested",
             Self::TaskStarting => "starting",
             Self::TaskStarted => "started",
+            Self::TaskWaiting => "waiting",
+            Self::TaskNoted => "noted",
             Self::TaskAttemptFailed => "attempt-failed",
             Self::TaskRequeued => "requeued",
             Self::TaskCancelRequested => "cancel-requested",
@@ -267,6 +277,8 @@ pub struct TaskSnapshot {
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// Why it does not start yet, when that was told.
+    pub waiting: Option<WaitReason>,
 }
 
 /// One change of one thing. `sequence` is that thing's version after the change, so it has no gaps.

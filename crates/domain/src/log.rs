@@ -28,3 +28,12 @@ impl LogRecord {
         self.offset + self.content.len() as u64
     }
 }
+
+/// A line of an attempt's output that can be found again by when it was written: later than everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landmark {
+    /// Of its first byte.
+    pub offset: u64,
+    /// To the microsecond.
+    pub time: Timestamp,
+}

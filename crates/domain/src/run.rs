@@ -11,7 +11,7 @@ use crate::placement::Placement;
 use crate::quantity::Resources;
 use crate::security_group::GroupRules;
 use crate::service::BoundService;
-use crate::task::{Condition, Exit, Reason, Refusal};
+use crate::task::{Class, Condition, Exit, Reason, Refusal, Wait};
 use crate::uid::{AppUid, JobUid, RunUid, SpaceUid, TaskUid};
 
 /// One attempt of one Task: what a run's name is derived from.
@@ -117,6 +117,8 @@ pub enum EndCause {
     Refused(Refusal),
     /// Its guard found nobody to ask, until the start deadline.
     Unanswered,
+    /// For a reason that only what it ran on knows; the message says it in full.
+    Platform { reason: Reason, class: Class },
 }
 
 /// What is known of a run that is over, when nobody was there to report it.
@@ -149,6 +151,16 @@ pub enum Observed {
     Over {
         run: RunUid,
         fate: Fate,
+    },
+    /// It was made, and its command cannot start yet.
+    Waits {
+        run: RunUid,
+        wait: Wait,
+    },
+    /// Something is not as it was asked for, and showed only after it was made.
+    Noted {
+        run: RunUid,
+        conditions: Vec<Condition>,
     },
     /// It could not be made.
     NotMade {

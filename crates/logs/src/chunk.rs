@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 
 use bytes::{Buf, Bytes};
 use jiff::Timestamp;
-use taskplane_domain::log::{LogRecord, LogStream};
+use taskplane_domain::log::{Landmark, LogRecord, LogStream};
 
 use crate::LogsError;
 
@@ -118,13 +118,18 @@ impl Chunk {
         Records { rest: self.records.clone(), start: self.start, offset: self.start, time: 0 }
     }
 
-    /// Where the next chunk begins.
-    pub fn end(&self) -> Result<u64, LogsError> {
-        let mut end = self.start;
+    /// Where the next chunk begins, and where in this one its latest line does.
+    pub fn extent(&self) -> Result<(u64, Option<Landmark>), LogsError> {
+        let (mut end, mut latest, mut begins_line) = (self.start, None::<Landmark>, self.start == 0);
         for record in self.records() {
-            end = record?.end();
+            let record = record?;
+            if begins_line && latest.is_none_or(|latest| record.time > latest.time) {
+                latest = Some(Landmark { offset: record.offset, time: record.time });
+            }
+            begins_line = record.content.ends_with(b"\n");
+            end = record.end();
         }
-        Ok(end)
+        Ok((end, latest))
     }
 }
 
@@ -234,7 +239,7 @@ mod tests {
         }
         let read = draft.finish().chunk().unwrap();
         assert_eq!(read.records().map(|record| record.unwrap().time).collect::<Vec<_>>(), times);
-        assert_eq!(read.end().unwrap(), 11);
+        assert_eq!(read.extent().unwrap().0, 11);
     }
 
     #[test]
@@ -249,7 +254,7 @@ mod tests {
         }
         for cut in 3..whole.bytes.len() {
             let read = Chunk::parse(0, whole.bytes.slice(..cut)).unwrap();
-            assert!(read.end().is_err(), "cut at {cut}");
+            assert!(read.extent().is_err(), "cut at {cut}");
         }
     }
 }

@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use taskplane_domain::log::Landmark;
 use taskplane_domain::uid::{SpaceUid, TaskUid};
 
 use crate::chunk::Chunk;
@@ -29,6 +30,8 @@ pub(crate) struct Extent {
     /// First offset of each chunk, ascending.
     pub starts: Vec<u64>,
     pub end: u64,
+    /// The latest line of the newest chunk.
+    pub landmark: Option<Landmark>,
 }
 
 impl Objects {
@@ -156,7 +159,8 @@ impl Objects {
             };
             // The last one can only be gone because newer ones came: look again.
             if let Some(chunk) = self.chunk(key, *last).await? {
-                return Ok(Extent { end: chunk.end()?, starts });
+                let (end, landmark) = chunk.extent()?;
+                return Ok(Extent { end, landmark, starts });
             }
         }
     }

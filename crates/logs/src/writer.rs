@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use taskplane_domain::log::LogRecord;
+use taskplane_domain::log::{Landmark, LogRecord};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::chunk::{CHUNK_BYTES, Draft, PIECE_BYTES, Unpacked, from_position};
@@ -31,6 +31,7 @@ pub struct LogWriter {
     draft: Option<Draft>,
     /// When the oldest record that is not archived came.
     waiting_since: Option<Instant>,
+    landmark: Option<Landmark>,
 }
 
 /// How a limit on what is kept is spent. What belongs where can be told from the offsets alone, so every writer agrees.
@@ -75,6 +76,7 @@ impl LogWriter {
             full: VecDeque::new(),
             draft: None,
             waiting_since: None,
+            landmark: extent.landmark,
         })
     }
 
@@ -91,6 +93,11 @@ impl LogWriter {
     /// All output before this offset is in the store, and stays there whatever happens to this machine's memory.
     pub fn archived_to(&self) -> u64 {
         self.archived
+    }
+
+    /// The latest line that was archived when this writer began: for sources that do not know offsets.
+    pub fn landmark(&self) -> Option<Landmark> {
+        self.landmark
     }
 
     /// Takes a record in; it is archived by a later [`LogWriter::flush`].

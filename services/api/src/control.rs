@@ -135,9 +135,11 @@ impl Api {
             // A run's start deadline counts from its making, by the clock that judges it.
             let at = match &seen {
                 Observed::Made { .. } => store.now().await?,
-                Observed::Started { .. } | Observed::Over { .. } | Observed::NotMade { .. } => {
-                    self.platform.clock.now()
-                }
+                Observed::Started { .. }
+                | Observed::Waits { .. }
+                | Observed::Noted { .. }
+                | Observed::Over { .. }
+                | Observed::NotMade { .. } => self.platform.clock.now(),
             };
             match task.clone().observe(seen.clone(), at) {
                 Err(refused) => {
@@ -191,7 +193,9 @@ impl Api {
 fn settled(seen: &Observed) -> pb::ReportOutcome {
     match seen {
         Observed::Over { .. } | Observed::NotMade { .. } => pb::ReportOutcome::Accepted,
-        Observed::Made { .. } | Observed::Started { .. } => pb::ReportOutcome::Fenced,
+        Observed::Made { .. } | Observed::Started { .. } | Observed::Waits { .. } | Observed::Noted { .. } => {
+            pb::ReportOutcome::Fenced
+        }
     }
 }
 
@@ -201,6 +205,8 @@ fn reported(task: &Task, seen: &Observed) -> Span {
     let what = match seen {
         Observed::Made { .. } => "made",
         Observed::Started { .. } => "started",
+        Observed::Waits { .. } => "waits",
+        Observed::Noted { .. } => "noted",
         Observed::Over { .. } => "over",
         Observed::NotMade { .. } => "not-made",
     };

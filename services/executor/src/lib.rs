@@ -7,6 +7,7 @@ mod acquire;
 mod adopt;
 mod args;
 pub mod local;
+mod pace;
 pub mod process;
 mod registry;
 mod reports;

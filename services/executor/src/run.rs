@@ -1,11 +1,11 @@
 //! One run, from the order to make it until nothing of it is left and everything is told.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use taskplane_backend::{BackendError, Made, Observation, Recovered};
 use taskplane_domain::run::{Fate, Observed, RunEnd, RunKey, RunSpec};
-use taskplane_domain::task::Reason;
+use taskplane_domain::task::{Condition, Reason};
 use taskplane_domain::uid::{Fence, RunUid, SpaceUid};
 use taskplane_logs::LogKey;
 use taskplane_proto::convert::launch_from_pb;
@@ -14,6 +14,7 @@ use taskplane_runtime::{telemetry, worker::jittered};
 use tracing::{Instrument as _, info_span};
 
 use crate::Executor;
+use crate::pace::Pace;
 use crate::registry::Run;
 use crate::reports::Answer;
 
@@ -133,8 +134,11 @@ impl Executor {
     /// Watches the run until it is over, telling of its start and passing on an order to end it. None: it is let go of.
     async fn follow(&self, run: &Run, uid: &RunUid) -> Option<Fate> {
         let (mut told, mut cancelled) = (false, None);
+        let (mut pace, mut remarks) = (Pace::default(), Vec::new());
         loop {
-            match self.platform.backend.observe(&run.key).await {
+            let seen = self.platform.backend.observe(&run.key).await;
+            self.remark(run, uid, &mut remarks).await;
+            match seen {
                 Ok(Observation::Over { run: _, fate }) => {
                     // Its start belongs to its history, also when it was over before anybody looked.
                     if let (Fate::Ended(RunEnd { started_at: Some(at), .. }), false) = (&fate, told) {
@@ -162,6 +166,19 @@ impl Executor {
                         Answer::Cancelling | Answer::Fenced => run.cancel(None),
                     }
                 }
+                Ok(Observation::Waiting { run: _, wait }) => {
+                    if let Some(wait) = pace.tell(wait, Instant::now()) {
+                        let waits = Observed::Waits { run: uid.clone(), wait };
+                        match self.reports.tell(run.key, run.fence, waits).await {
+                            Answer::Fenced if self.outlives() => {
+                                run.let_go();
+                                return None;
+                            }
+                            Answer::Fenced => run.cancel(None),
+                            Answer::Accepted | Answer::Cancelling => {}
+                        }
+                    }
+                }
                 Ok(Observation::Running { .. } | Observation::Inert { .. }) => {}
                 Err(error) => {
                     tracing::warn!(%error, "a run could not be looked at");
@@ -175,14 +192,26 @@ impl Executor {
                     cancelled = order;
                 }
             }
+            let period = jittered(PERIOD);
+            let look = pace.next().map_or(period, |next| next.saturating_duration_since(Instant::now()).min(period));
             tokio::select! {
                 () = self.leaving.cancelled() => {
                     run.let_go();
                     return None;
                 }
                 () = run.bell.notified() => {}
-                () = tokio::time::sleep(jittered(PERIOD)) => {}
+                () = tokio::time::sleep(look) => {}
             }
+        }
+    }
+
+    /// Tells what the backend has to remark upon, once.
+    async fn remark(&self, run: &Run, uid: &RunUid, told: &mut Vec<Condition>) {
+        let conditions = self.platform.backend.remarks(&run.key).await;
+        if conditions.iter().any(|condition| !told.contains(condition)) {
+            told.clone_from(&conditions);
+            // Whether it may go on is said with the next report.
+            self.reports.tell(run.key, run.fence, Observed::Noted { run: uid.clone(), conditions }).await;
         }
     }
 
@@ -195,7 +224,7 @@ impl Executor {
     /// Ends a run that is not ours to run, and says nothing of it.
     async fn abandon(&self, key: RunKey) {
         self.cancel(key, None).await;
-        while let Ok(Observation::Inert { .. } | Observation::Running { .. }) =
+        while let Ok(Observation::Inert { .. } | Observation::Waiting { .. } | Observation::Running { .. }) =
             self.platform.backend.observe(&key).await
         {
             let bell = self.registry.find(&key);
@@ -241,7 +270,8 @@ impl Executor {
         let shipping = async {
             loop {
                 let writer = self.platform.objects.await_writer(key, cap).await;
-                let output = self.platform.backend.output(&run, writer.archived_to(), true);
+                let (from, landmark) = (writer.archived_to(), writer.landmark());
+                let output = self.platform.backend.output_after(&run, from, landmark, true);
                 match writer.ship(output).await {
                     Ok(_) | Err(BackendError::Absent) => break,
                     Err(error) => tracing::warn!(%error, "output could not be read, trying again"),

@@ -15,11 +15,12 @@
 pub mod client;
 mod config;
 pub mod lifecycle;
-mod logs;
+pub mod logs;
 pub mod names;
 mod observe;
 mod render;
 mod spaces;
+mod stream;
 pub mod types;
 pub mod watch;
 

@@ -6,7 +6,7 @@ use taskplane_bus::conformance::requested;
 use taskplane_domain::event::{Event, EventData, Fact, JobSnapshot, Kind, Subject, TaskSnapshot};
 use taskplane_domain::job::{JobRun, NominalTick, RunOutcome};
 use taskplane_domain::name::TaskName;
-use taskplane_domain::task::{Exit, Reason, StateKind};
+use taskplane_domain::task::{Exit, Reason, StateKind, WaitReason};
 use taskplane_domain::uid::{ScheduleUid, TaskUid};
 use taskplane_proto::cloud_event;
 use uuid::Uuid;
@@ -41,7 +41,10 @@ fn task(fact: Fact) -> EventData {
     };
     let task = match fact {
         Fact::TaskStarting => TaskSnapshot { state: StateKind::Starting, ..task },
-        Fact::TaskStarted => TaskSnapshot { state: StateKind::Running, started_at: started, ..task },
+        Fact::TaskWaiting => {
+            TaskSnapshot { state: StateKind::Starting, waiting: Some(WaitReason::QuotaExceeded), ..task }
+        }
+        Fact::TaskStarted | Fact::TaskNoted => TaskSnapshot { state: StateKind::Running, started_at: started, ..task },
         Fact::TaskAttemptFailed => TaskSnapshot { attempt: 2, ..task },
         Fact::TaskCancelRequested | Fact::TaskCancelForced => {
             TaskSnapshot { state: StateKind::Cancelling, started_at: started, ..task }

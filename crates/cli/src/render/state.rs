@@ -2,7 +2,7 @@
 
 use taskplane_proto::v1::{
     Cause, ConcurrencyPolicy, ConditionStatus, Job, JobState, Reason, RunOutcome, Schedule, ScheduleState, StuckReason,
-    Task, TaskState,
+    Task, TaskState, WaitReason,
 };
 
 /// Whether a Task has come to its end.
@@ -38,11 +38,20 @@ pub fn reason(task: &Task) -> String {
         cause => Some(format!("{} ({})", state_name(task.state()), cause_name(cause))),
     };
     let named = named.unwrap_or_else(|| state_name(task.state()));
-    if task.stuck.is_some() { format!("{named} (stuck)") } else { named }
+    let waits = task.waiting.as_ref().map(|waiting| wait_name(waiting.reason()));
+    match (task.stuck.is_some(), waits) {
+        (true, _) => format!("{named} (stuck)"),
+        (false, Some(waits)) => format!("{named} ({waits})"),
+        (false, None) => named,
+    }
 }
 
 pub fn reason_name(reason: Reason) -> Option<String> {
     (reason != Reason::Unspecified).then(|| camel(reason.as_str_name(), "REASON_"))
+}
+
+pub fn wait_name(reason: WaitReason) -> String {
+    camel(reason.as_str_name(), "WAIT_REASON_")
 }
 
 pub fn condition_status(status: ConditionStatus) -> &'static str {
@@ -134,7 +143,7 @@ fn camel(name: &str, prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use taskplane_proto::v1::HeldTick;
+    use taskplane_proto::v1::{HeldTick, Stuck, Waiting};
 
     use super::*;
 
@@ -162,6 +171,15 @@ mod tests {
         ] {
             assert_eq!(reason(&task(state, cause)), told);
         }
+    }
+
+    #[test]
+    fn a_task_that_starts_says_what_it_waits_for() {
+        let waiting = Waiting { reason: WaitReason::QuotaExceeded.into(), ..Waiting::default() };
+        let mut task = Task { state: TaskState::Starting.into(), waiting: Some(waiting), ..Task::default() };
+        assert_eq!(reason(&task), "Starting (QuotaExceeded)");
+        task.stuck = Some(Stuck::default());
+        assert_eq!(reason(&task), "Starting (stuck)");
     }
 
     #[test]

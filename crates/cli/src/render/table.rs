@@ -191,6 +191,7 @@ pub fn task(task: &Task, now: Timestamp) -> String {
         ("Succeeded", succeeded(task.state()).to_owned()),
         ("Reason", reason(task)),
         ("Message", task.message.clone()),
+        ("Waits", waits(task, now)),
         ("Stuck", stuck(task, now)),
         ("Exit code", task.exit_code.map(|code| code.to_string()).unwrap_or_default()),
         ("Signal", task.signal.map(|signal| signal.to_string()).unwrap_or_default()),
@@ -233,6 +234,13 @@ fn conditions(conditions: &[Condition]) -> String {
             ]
         }),
     )
+}
+
+/// What stands between it and its start, and since when.
+fn waits(task: &Task, now: Timestamp) -> String {
+    let Some(waiting) = &task.waiting else { return String::new() };
+    let since = clock::between(waiting.since, None, now).unwrap_or_default();
+    format!("{}, for {since}: {}", state::wait_name(waiting.reason()), waiting.message)
 }
 
 /// Why nothing more is done about it, and since when.

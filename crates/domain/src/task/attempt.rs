@@ -21,7 +21,7 @@ impl Task {
     pub fn present_attempt(&self) -> Option<Attempt> {
         let (run, made_at, started_at) = match &self.state {
             TaskState::Pending { .. } | TaskState::Finished { .. } => return None,
-            TaskState::Starting { run, made_at } => (run, made_at, None),
+            TaskState::Starting { run, made_at, .. } => (run, made_at, None),
             TaskState::Running { run, made_at, started_at } => (run, made_at, Some(*started_at)),
             TaskState::Cancelling { run, made_at, started_at, .. } => (run, made_at, *started_at),
         };

@@ -57,11 +57,12 @@ impl Task {
         let CancelTask { grace, delete_log } = asked;
         let gives_up_its_log = delete_log && !self.delete_log;
         self.delete_log |= delete_log;
+        let waited = self.state.waiting().cloned();
         let (run, made_at, started_at) = match self.state.clone() {
             TaskState::Pending { .. } => {
                 return Some(self.finishes(cancelled("before it started", Exit::default()), at, at));
             }
-            TaskState::Starting { run, made_at } => (run, made_at, None),
+            TaskState::Starting { run, made_at, .. } => (run, made_at, None),
             TaskState::Running { run, made_at, started_at } => (run, made_at, Some(started_at)),
             state @ TaskState::Cancelling { .. } => {
                 return match state.hastened(grace, at) {
@@ -74,18 +75,20 @@ impl Task {
             }
         };
         let cause = CancelCause::Asked;
-        let state = TaskState::Cancelling { run, made_at, started_at, since: at, grace, cause, forced_at: None };
+        let state =
+            TaskState::Cancelling { run, made_at, started_at, waited, since: at, grace, cause, forced_at: None };
         Some(self.becomes(state, Fact::TaskCancelRequested, at))
     }
 
     /// Its run was not started in time: it is ended, and the attempt fails. None: it is not STARTING any more.
     pub fn give_up_starting(self, at: Timestamp) -> Option<Transition> {
-        let TaskState::Starting { run, made_at } = self.state.clone() else { return None };
+        let TaskState::Starting { run, made_at, waiting } = self.state.clone() else { return None };
         let cause = CancelCause::StartDeadline;
         let state = TaskState::Cancelling {
             run,
             made_at,
             started_at: None,
+            waited: waiting,
             since: at,
             grace: Some(Duration::ZERO),
             cause,
@@ -96,13 +99,14 @@ impl Task {
 
     /// Its grace is over and it is still there: the order to end it is given once more, by force. None: that was done.
     pub fn force(self, at: Timestamp) -> Option<Transition> {
-        let TaskState::Cancelling { run, made_at, started_at, since, grace: _, cause, forced_at: None } =
+        let TaskState::Cancelling { run, made_at, started_at, waited, since, grace: _, cause, forced_at: None } =
             self.state.clone()
         else {
             return None;
         };
         let grace = Some(Duration::ZERO);
-        let state = TaskState::Cancelling { run, made_at, started_at, since, grace, cause, forced_at: Some(at) };
+        let forced_at = Some(at);
+        let state = TaskState::Cancelling { run, made_at, started_at, waited, since, grace, cause, forced_at };
         Some(self.becomes(state, Fact::TaskCancelForced, at))
     }
 
@@ -111,7 +115,7 @@ impl Task {
     pub fn abandon(self, at: Timestamp) -> Result<Transition, InvalidTransition> {
         let TaskState::Cancelling { .. } = self.state else { return Err(self.refuses("be abandoned")) };
         let message = "given up by an operator: its end was asked for and never confirmed".to_owned();
-        let failure = Failure { reason: Reason::Lost, message, exit: Exit::default() };
+        let failure = Failure::new(Reason::Lost, message, Exit::default());
         Ok(self.finishes(Outcome::Failed(failure), at, at))
     }
 }
@@ -119,7 +123,7 @@ impl Task {
 impl TaskState {
     /// CANCELLING after it was asked for once more. None: that changes nothing.
     fn hastened(&self, asked: Option<Duration>, at: Timestamp) -> Option<Self> {
-        let Self::Cancelling { run, made_at, started_at, since, grace, cause, forced_at } = self.clone() else {
+        let Self::Cancelling { run, made_at, started_at, waited, since, grace, cause, forced_at } = self.clone() else {
             return None;
         };
         let shorter = asked.is_some_and(|asked| grace.is_none_or(|before| asked < before));
@@ -127,7 +131,8 @@ impl TaskState {
             return None;
         }
         let (since, grace) = if shorter { (at, asked) } else { (since, grace) };
-        Some(Self::Cancelling { run, made_at, started_at, since, grace, cause: CancelCause::Asked, forced_at })
+        let cause = CancelCause::Asked;
+        Some(Self::Cancelling { run, made_at, started_at, waited, since, grace, cause, forced_at })
     }
 
     /// Somebody asked for the end, so that there is no further attempt.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::name::{Name, TaskName};
-use crate::task::{Deadlines, StuckReason, Task, TaskState};
+use crate::task::{Deadlines, StuckReason, Task, TaskState, Wait, Waiting};
 
 /// What a Task waits for. Clients rely on the spelling of its number on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,12 +118,8 @@ impl Task {
         told.extend(self.explains_silence(seen));
         told.push(match &self.state {
             TaskState::Pending { not_before } => self.explains_waiting(*not_before, seen),
-            TaskState::Starting { made_at, .. } => {
-                let message = format!("{} has made its run, and its command is about to start", by(seen));
-                Explanation::new(Cause::Starting, message)
-                    .since(*made_at)
-                    .until(self.start_by(deadlines))
-                    .remedy("it is given up by then; terminate-task ends it now")
+            TaskState::Starting { made_at, waiting, .. } => {
+                explains_start(*made_at, waiting.as_ref(), seen).until(self.start_by(deadlines))
             }
             TaskState::Running { started_at, .. } => self.explains_running(*started_at, seen),
             TaskState::Cancelling { since, forced_at, .. } => {
@@ -249,6 +245,18 @@ impl Task {
         let message = "it is over, and kept until newer Tasks of its App take its place";
         Explanation::new(Cause::Kept, message).since(finished_at).until(until)
     }
+}
+
+fn explains_start(made_at: Timestamp, waiting: Option<&Waiting>, seen: &Circumstances) -> Explanation {
+    let Some(Waiting { wait: Wait { reason, message }, since }) = waiting else {
+        let message = format!("{} has made its run, and its command is about to start", by(seen));
+        return Explanation::new(Cause::Starting, message)
+            .since(made_at)
+            .remedy("it is given up by then; terminate-task ends it now");
+    };
+    let detail = if message.is_empty() { String::new() } else { format!(": {message}") };
+    let message = format!("{} has made its run, which {}{detail}", by(seen), reason.phrase());
+    Explanation::new(Cause::Starting, message).since(*since).remedy(reason.remedy())
 }
 
 fn by(seen: &Circumstances) -> String {

@@ -21,6 +21,7 @@ mod retry;
 mod stuck;
 mod ticket;
 mod transition;
+mod waiting;
 
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub use retry::RetryPolicy;
 pub use stuck::{Deadlines, FORCE_AFTER, STUCK_AFTER, Stuck, StuckReason};
 pub use ticket::{Claim, Guard, Refusal, Ticket};
 pub use transition::{InvalidTransition, Transition};
+pub use waiting::{WAIT_MESSAGE_MAX, Wait, WaitReason, Waiting, one_line};
 
 use crate::app::Command;
 use crate::env::TaskEnv;
@@ -114,6 +116,8 @@ pub enum TaskState {
     Starting {
         run: RunUid,
         made_at: Timestamp,
+        /// What stands between it and its start, when that was told.
+        waiting: Option<Waiting>,
     },
     Running {
         run: RunUid,
@@ -125,6 +129,8 @@ pub enum TaskState {
         run: RunUid,
         made_at: Timestamp,
         started_at: Option<Timestamp>,
+        /// What it waited for when its end was asked for.
+        waited: Option<Waiting>,
         since: Timestamp,
         /// Between the gentle and the forced end; none: what its executor gives.
         grace: Option<Duration>,
@@ -151,9 +157,18 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub reason: Reason,
+    /// Most often the reason's own.
+    pub class: Class,
     /// One sentence for a person.
     pub message: String,
     pub exit: Exit,
+}
+
+impl Failure {
+    /// With the reason's own class.
+    pub fn new(reason: Reason, message: impl Into<String>, exit: Exit) -> Self {
+        Self { reason, class: reason.class(), message: message.into(), exit }
+    }
 }
 
 /// How a command's process ended, as far as that is the command's own doing.
@@ -230,6 +245,15 @@ impl TaskState {
         }
     }
 
+    /// What it waits for, or waited for when its end was asked for.
+    pub fn waiting(&self) -> Option<&Waiting> {
+        match self {
+            Self::Starting { waiting, .. } => waiting.as_ref(),
+            Self::Cancelling { waited, .. } => waited.as_ref(),
+            Self::Pending { .. } | Self::Running { .. } | Self::Finished { .. } => None,
+        }
+    }
+
     pub fn started_at(&self) -> Option<Timestamp> {
         match self {
             Self::Pending { .. } | Self::Starting { .. } => None,
@@ -252,6 +276,14 @@ impl Outcome {
             Self::Succeeded => None,
             Self::Failed(failure) => Some(failure.reason),
             Self::Cancelled { .. } => Some(Reason::Cancelled),
+        }
+    }
+
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::Succeeded => None,
+            Self::Failed(failure) => Some(failure.class),
+            Self::Cancelled { .. } => Some(Reason::Cancelled.class()),
         }
     }
 

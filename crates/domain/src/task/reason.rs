@@ -1,6 +1,6 @@
 //! Why an attempt did not succeed, and what kind of why that is.
 
-/// A closed set: each has one class, and clients may rely on the spelling.
+/// A closed set: clients may rely on the spelling. Each has a class of its own; what is known of one end may say another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     ExitCode,
@@ -15,6 +15,20 @@ pub enum Reason {
     SourceInvalid,
     InvalidSpec,
     StartDeadline,
+    SignalledOr255,
+    PodKilled,
+    ImagePull,
+    ConfigMissing,
+    PodRejected,
+    PodSecurity,
+    NodePressure,
+    NodeFailure,
+    NodeLost,
+    PlatformContainer,
+    PlatformUnknown,
+    QuotaExceeded,
+    AccessDenied,
+    NameCollision,
 }
 
 /// Whose fault it is, and hence whether trying again may help.
@@ -30,8 +44,25 @@ pub enum Class {
     Unknown,
 }
 
+impl Class {
+    pub const ALL: [Self; 4] = [Self::User, Self::Infrastructure, Self::Configuration, Self::Unknown];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "USER",
+            Self::Infrastructure => "INFRASTRUCTURE",
+            Self::Configuration => "CONFIGURATION",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == text)
+    }
+}
+
 impl Reason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 26] = [
         Self::ExitCode,
         Self::Signalled,
         Self::TimedOut,
@@ -44,6 +75,20 @@ impl Reason {
         Self::SourceInvalid,
         Self::InvalidSpec,
         Self::StartDeadline,
+        Self::SignalledOr255,
+        Self::PodKilled,
+        Self::ImagePull,
+        Self::ConfigMissing,
+        Self::PodRejected,
+        Self::PodSecurity,
+        Self::NodePressure,
+        Self::NodeFailure,
+        Self::NodeLost,
+        Self::PlatformContainer,
+        Self::PlatformUnknown,
+        Self::QuotaExceeded,
+        Self::AccessDenied,
+        Self::NameCollision,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -60,6 +105,20 @@ impl Reason {
             Self::SourceInvalid => "SOURCE_INVALID",
             Self::InvalidSpec => "INVALID_SPEC",
             Self::StartDeadline => "START_DEADLINE",
+            Self::SignalledOr255 => "SIGNALLED_OR_255",
+            Self::PodKilled => "POD_KILLED",
+            Self::ImagePull => "IMAGE_PULL",
+            Self::ConfigMissing => "CONFIG_MISSING",
+            Self::PodRejected => "POD_REJECTED",
+            Self::PodSecurity => "POD_SECURITY",
+            Self::NodePressure => "NODE_PRESSURE",
+            Self::NodeFailure => "NODE_FAILURE",
+            Self::NodeLost => "NODE_LOST",
+            Self::PlatformContainer => "PLATFORM_CONTAINER",
+            Self::PlatformUnknown => "PLATFORM_UNKNOWN",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::AccessDenied => "ACCESS_DENIED",
+            Self::NameCollision => "NAME_COLLISION",
         }
     }
 
@@ -74,10 +133,26 @@ impl Reason {
             | Self::TimedOut
             | Self::OutOfMemory
             | Self::DiskQuotaExceeded
+            | Self::SignalledOr255
             | Self::Cancelled => Class::User,
-            Self::Lost => Class::Unknown,
-            Self::StartFailed | Self::SourceUnavailable | Self::StartDeadline => Class::Infrastructure,
-            Self::SourceInvalid | Self::InvalidSpec => Class::Configuration,
+            Self::Lost | Self::NodeLost => Class::Unknown,
+            Self::StartFailed
+            | Self::SourceUnavailable
+            | Self::StartDeadline
+            | Self::PodKilled
+            | Self::ImagePull
+            | Self::NodePressure
+            | Self::NodeFailure
+            | Self::PlatformContainer
+            | Self::QuotaExceeded => Class::Infrastructure,
+            Self::SourceInvalid
+            | Self::InvalidSpec
+            | Self::ConfigMissing
+            | Self::PodRejected
+            | Self::PodSecurity
+            | Self::PlatformUnknown
+            | Self::AccessDenied
+            | Self::NameCollision => Class::Configuration,
         }
     }
 }

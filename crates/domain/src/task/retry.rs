@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::invalid::{Check, Invalid};
-use crate::task::{Class, Reason};
+use crate::task::Class;
 
 pub const ATTEMPTS_MAX: u32 = 10;
 pub const BACKOFF_DEFAULT: Duration = Duration::from_secs(10);
@@ -62,12 +62,12 @@ impl RetryPolicy {
         check.finish_with(Some(Self { max_attempts: attempts, backoff, retry_on, retry_unknown }))
     }
 
-    /// How long to wait before the next attempt, if there is to be one after `attempt` ended for `reason`.
-    pub fn again(&self, reason: Reason, attempt: u32) -> Option<Duration> {
-        let wanted = match (reason, reason.class()) {
-            (Reason::Cancelled, _) => false,
-            (_, Class::Unknown) => self.retry_unknown,
-            (_, class) => self.retry_on.contains(&class),
+    /// How long to wait before the next attempt, if there is to be one after `attempt` ended in such a way. Somebody's wish is
+    /// not asked here.
+    pub fn again(&self, class: Class, attempt: u32) -> Option<Duration> {
+        let wanted = match class {
+            Class::Unknown => self.retry_unknown,
+            class => self.retry_on.contains(&class),
         };
         let doublings = attempt.saturating_sub(1).min(16);
         (wanted && attempt < self.max_attempts).then(|| self.backoff.saturating_mul(1 << doublings).min(BACKOFF_MAX))
@@ -82,15 +82,15 @@ mod tests {
     fn unknown_ends_are_never_retried_unless_asked_for_by_name() {
         let policy =
             RetryPolicy::parse(3, None, vec![Class::User, Class::Infrastructure, Class::Configuration], false).unwrap();
-        assert_eq!(policy.again(Reason::Lost, 1), None);
-        assert!(RetryPolicy { retry_unknown: true, ..policy }.again(Reason::Lost, 1).is_some());
+        assert_eq!(policy.again(Class::Unknown, 1), None);
+        assert!(RetryPolicy { retry_unknown: true, ..policy }.again(Class::Unknown, 1).is_some());
     }
 
     #[test]
     fn the_wait_doubles_and_is_bounded() {
         let policy = RetryPolicy::parse(10, Some(Duration::from_secs(600)), vec![Class::User], false).unwrap();
         let waits: Vec<_> =
-            (1..=10).map(|attempt| policy.again(Reason::ExitCode, attempt).map(|wait| wait.as_secs())).collect();
+            (1..=10).map(|attempt| policy.again(Class::User, attempt).map(|wait| wait.as_secs())).collect();
         assert_eq!(waits[..4], [Some(600), Some(1200), Some(2400), Some(3600)]);
         assert_eq!(waits[9], None);
     }

@@ -15,7 +15,7 @@ use crate::event::Fact;
 use crate::invalid::{Check, Invalid};
 use crate::run::{EndCause, Fate, RunEnd};
 use crate::task::transition::cancelled;
-use crate::task::{Exit, Failure, Reason, Task, TaskState, Transition};
+use crate::task::{Class, Exit, Failure, Reason, Task, TaskState, Transition};
 
 const PART_MAX: usize = 64;
 
@@ -123,6 +123,7 @@ impl Task {
                     return self.finishes(cancelled("before it started", Exit::default()), finished_at, at);
                 }
                 EndCause::Unanswered => (finished_at, unanswered(&message)),
+                EndCause::Platform { reason, class } => (finished_at, by_platform(reason, class, &message)),
                 EndCause::Natural
                 | EndCause::Timeout
                 | EndCause::OutOfMemory
@@ -142,9 +143,15 @@ fn unanswered(detail: &str) -> Failure {
     failure(Reason::StartDeadline, "nobody could be asked for the start ticket by the start deadline", detail)
 }
 
+/// Whoever saw it may not have known whether the command started; the row does.
+fn by_platform(reason: Reason, class: Class, detail: &str) -> Failure {
+    let class = if class == Class::Unknown { Class::Infrastructure } else { class };
+    Failure { class, ..failure(reason, "it ended before its command got its start ticket", detail) }
+}
+
 fn failure(reason: Reason, text: &str, detail: &str) -> Failure {
     let message = if detail.is_empty() { text.to_owned() } else { format!("{text}: {detail}") };
-    Failure { reason, message, exit: Exit::default() }
+    Failure::new(reason, message, Exit::default())
 }
 
 /// Of the guard's end, when the command had its ticket before.

@@ -118,6 +118,23 @@ fn without_a_ticket_the_command_has_not_started_whatever_was_seen() {
 }
 
 #[test]
+fn without_a_ticket_an_end_of_the_platforms_keeps_its_class_and_nothing_of_it_is_unknown() {
+    let platform = |class| ended(EndCause::Platform { reason: Reason::NodeFailure, class }, None);
+    for (class, told) in [
+        (Class::Unknown, Class::Infrastructure),
+        (Class::Infrastructure, Class::Infrastructure),
+        (Class::Configuration, Class::Configuration),
+    ] {
+        let task = over(guarded(), platform(class));
+        let Outcome::Failed(failure) = outcome(&task) else { panic!("{task:?}") };
+        assert_eq!((failure.reason, failure.class, failure.exit), (Reason::NodeFailure, told, Exit::default()));
+    }
+    let task = over(granted(guarded()), platform(Class::Unknown));
+    let Outcome::Failed(failure) = outcome(&task) else { panic!("{task:?}") };
+    assert_eq!((failure.reason, failure.class), (Reason::NodeFailure, Class::Unknown));
+}
+
+#[test]
 fn an_attempt_that_is_known_not_to_have_started_is_tried_again_where_that_is_asked_for() {
     let policy = RetryPolicy::parse(2, None, vec![Class::Infrastructure], false).unwrap();
     let again = over(guarded_with(policy.clone()), Fate::Lost { message: "gone".into() });

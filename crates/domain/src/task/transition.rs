@@ -73,6 +73,8 @@ impl Task {
             Observed::Started { run, at: started_at } => self.started(&run, started_at, at),
             Observed::Over { run, fate } => self.over(&run, fate, at),
             Observed::NotMade { reason, message } => self.not_made(reason, message, at),
+            Observed::Waits { run, wait } => self.waits(&run, wait, at),
+            Observed::Noted { run, conditions } => self.noted(&run, conditions, at),
         }
     }
 
@@ -86,7 +88,8 @@ impl Task {
         match &self.state {
             TaskState::Pending { .. } => {
                 (self.conditions, self.guard) = (conditions, guard);
-                Ok(Some(self.becomes(TaskState::Starting { run, made_at: at }, Fact::TaskStarting, at)))
+                let state = TaskState::Starting { run, made_at: at, waiting: None };
+                Ok(Some(self.becomes(state, Fact::TaskStarting, at)))
             }
             state if state.run() == Some(&run) => Ok(None),
             _ => Err(self.refuses("get a run")),
@@ -102,7 +105,7 @@ impl Task {
         match self.state.clone() {
             // Its pod has started; its command starts with a ticket.
             TaskState::Starting { run: known, .. } if known == *run && self.guard == Guard::Waiting => Ok(None),
-            TaskState::Starting { run: known, made_at } if known == *run => {
+            TaskState::Starting { run: known, made_at, .. } if known == *run => {
                 Ok(Some(self.becomes(TaskState::Running { run: known, made_at, started_at }, Fact::TaskStarted, at)))
             }
             TaskState::Running { run: known, .. } | TaskState::Cancelling { run: known, .. } if known == *run => {
@@ -133,19 +136,19 @@ impl Task {
             Fate::NeverStarted if self.state.was_asked_to_end() => {
                 self.finishes(cancelled("before it started", Exit::default()), at, at)
             }
-            Fate::NeverStarted if self.state.missed_its_start() => self.fails(
-                Failure { reason: Reason::StartDeadline, message: NOT_IN_TIME.into(), exit: Exit::default() },
-                at,
-                at,
-            ),
+            Fate::NeverStarted if self.state.missed_its_start() => {
+                let message = match self.state.waiting() {
+                    None => NOT_IN_TIME.to_owned(),
+                    Some(waiting) => format!("{NOT_IN_TIME}: {}", waiting.wait.sentence()),
+                };
+                self.fails(Failure::new(Reason::StartDeadline, message, Exit::default()), at, at)
+            }
             Fate::NeverStarted => {
                 self.guard = Guard::Off;
                 self.becomes(TaskState::Pending { not_before: None }, Fact::TaskRequeued, at)
             }
             fate if self.guard == Guard::Waiting => self.settle_unstarted(fate, at),
-            Fate::Lost { message } => {
-                self.fails(Failure { reason: Reason::Lost, message, exit: Exit::default() }, at, at)
-            }
+            Fate::Lost { message } => self.fails(Failure::new(Reason::Lost, message, Exit::default()), at, at),
             Fate::Ended(RunEnd { cause: EndCause::Refused(_) | EndCause::Unanswered, finished_at, .. })
                 if self.state.was_asked_to_end() =>
             {
@@ -159,7 +162,7 @@ impl Task {
                     // Its command may have run after all: such an attempt is not tried again.
                     _ if given_up && task.state.started_at().is_some() => {
                         let message = format!("{NOT_IN_TIME}; it started after that, and was ended");
-                        let failure = Failure { reason: Reason::StartDeadline, message, exit: Exit::default() };
+                        let failure = Failure::new(Reason::StartDeadline, message, Exit::default());
                         task.finishes(Outcome::Failed(failure), finished_at, at)
                     }
                     _ if given_up => return task.settle(Fate::NeverStarted, at),
@@ -174,7 +177,7 @@ impl Task {
     /// The command's true start, when only its end tells of it.
     fn with_start(mut self, seen: Option<Timestamp>) -> Self {
         let (run, made_at) = match &mut self.state {
-            TaskState::Starting { run, made_at } | TaskState::Running { run, made_at, .. } => (run, made_at),
+            TaskState::Starting { run, made_at, .. } | TaskState::Running { run, made_at, .. } => (run, made_at),
             TaskState::Cancelling { started_at, .. } => {
                 *started_at = started_at.or(seen);
                 return self;
@@ -190,9 +193,7 @@ impl Task {
 
     fn not_made(self, reason: Reason, message: String, at: Timestamp) -> Result<Option<Transition>, InvalidTransition> {
         match &self.state {
-            TaskState::Pending { .. } => {
-                Ok(Some(self.fails(Failure { reason, message, exit: Exit::default() }, at, at)))
-            }
+            TaskState::Pending { .. } => Ok(Some(self.fails(Failure::new(reason, message, Exit::default()), at, at))),
             TaskState::Finished { .. } => Ok(None),
             _ => Err(self.refuses("lack a run")),
         }
@@ -209,7 +210,7 @@ impl Task {
     /// Fails this attempt, and the Task with it unless its policy wants another and nobody asked for the end.
     pub(super) fn fails(self, failure: Failure, finished_at: Timestamp, at: Timestamp) -> Transition {
         let asked = self.state.was_asked_to_end();
-        let wait = self.spec.retry.again(failure.reason, self.attempt).filter(|_| !asked);
+        let wait = self.spec.retry.again(failure.class, self.attempt).filter(|_| !asked);
         let Some(wait) = wait else {
             return self.finishes(Outcome::Failed(failure), finished_at, at);
         };
@@ -282,6 +283,10 @@ impl Task {
                 created_at: self.created_at,
                 started_at: self.state.started_at(),
                 finished_at: self.state.finished_at(),
+                waiting: match &self.state {
+                    TaskState::Starting { waiting, .. } => waiting.as_ref().map(|waiting| waiting.wait.reason),
+                    _ => None,
+                },
             }),
             trace: self.trace.clone(),
         }
@@ -304,7 +309,7 @@ fn verdict(end: RunEnd, resources: &Resources) -> Outcome {
     let limit = |resource: Option<Bytes>| resource.map_or_else(|| "what it may have".into(), |limit| limit.to_string());
     let failed = |reason, text: String, exit| {
         let message = if message.is_empty() { text } else { format!("{text}: {message}") };
-        Outcome::Failed(Failure { reason, message, exit })
+        Outcome::Failed(Failure::new(reason, message, exit))
     };
     match cause {
         EndCause::Natural => match exit {
@@ -337,6 +342,10 @@ fn verdict(end: RunEnd, resources: &Resources) -> Outcome {
         },
         EndCause::Refused(refusal) => failed(Reason::Lost, no_second_start(Some(refusal)).into(), Exit::default()),
         EndCause::Unanswered => failed(Reason::Lost, no_second_start(None).into(), Exit::default()),
+        EndCause::Platform { reason, class } => {
+            let text = if message.is_empty() { "what it ran on ended it".to_owned() } else { message.clone() };
+            Outcome::Failed(Failure { reason, class, message: text, exit })
+        }
         EndCause::DiskQuota => {
             let text = format!("the command's working copy took more disk than {}", limit(resources.disk));
             failed(Reason::DiskQuotaExceeded, text, Exit { code: None, ..exit })

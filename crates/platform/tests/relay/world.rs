@@ -200,6 +200,7 @@ fn push() -> Push {
         unset_env: Vec::new(),
         resources: Resources::default(),
         services: Vec::new(),
+        placement: None,
         task_retention_count: None,
         placement: None,
     }

@@ -3,7 +3,7 @@
 use taskplane_domain::event::{Event, EventData, Fact, JobSnapshot, Kind, Subject, TaskSnapshot};
 use taskplane_domain::job::{JobRun, NominalTick, RunOutcome};
 use taskplane_domain::name::JobName;
-use taskplane_domain::task::{Exit, Reason, StateKind};
+use taskplane_domain::task::{Exit, Reason, StateKind, WaitReason};
 use taskplane_domain::uid::{ScheduleUid, TaskUid};
 
 use crate::convert::time::{timestamp_from_pb, timestamp_to_pb};
@@ -54,6 +54,7 @@ impl From<&TaskSnapshot> for pb::TaskData {
             created_at,
             started_at,
             finished_at,
+            waiting,
         } = snapshot;
         Self {
             id: id.cast_signed(),
@@ -68,6 +69,7 @@ impl From<&TaskSnapshot> for pb::TaskData {
             create_time: Some(timestamp_to_pb(*created_at)),
             start_time: started_at.map(timestamp_to_pb),
             end_time: finished_at.map(timestamp_to_pb),
+            waiting: waiting.map(WaitReason::as_str).unwrap_or_default().to_owned(),
         }
     }
 }
@@ -189,6 +191,7 @@ impl TryFrom<pb::TaskData> for TaskSnapshot {
             create_time,
             start_time,
             end_time,
+            waiting,
         } = data;
         Ok(Self {
             id: id.cast_unsigned(),
@@ -202,6 +205,11 @@ impl TryFrom<pb::TaskData> for TaskSnapshot {
             created_at: create_time.as_ref().and_then(timestamp_from_pb).ok_or(BadEvent("create_time"))?,
             started_at: start_time.as_ref().and_then(timestamp_from_pb),
             finished_at: end_time.as_ref().and_then(timestamp_from_pb),
+            waiting: if waiting.is_empty() {
+                None
+            } else {
+                Some(WaitReason::parse(&waiting).ok_or(BadEvent("waiting"))?)
+            },
         })
     }
 }

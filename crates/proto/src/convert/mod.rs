@@ -19,6 +19,7 @@ mod space;
 mod spec;
 mod task;
 mod time;
+mod waiting;
 
 pub use app::{PushAsked, SourceAsked};
 pub use ending::{cancel_task_from_pb, grace_from_pb};

@@ -2,10 +2,12 @@
 
 use taskplane_domain::invalid::{Check, Invalid};
 use taskplane_domain::run::{EndCause, Fate, Observed, Report, RunEnd, RunKey, StartToken};
-use taskplane_domain::task::{Condition, Exit, Reason, Refusal, Ticket};
+use taskplane_domain::task::{Condition, Exit, Reason, Refusal, Ticket, Wait};
 use taskplane_domain::uid::{Fence, RunUid, TaskUid};
 
+use crate::convert::spec::{class_from_number, class_to_pb};
 use crate::convert::time::{timestamp_from_pb, timestamp_to_pb};
+use crate::convert::waiting::{wait_reason_from_number, wait_reason_number};
 use crate::internal::v1 as pb;
 
 /// A report that does not say what it should.
@@ -28,6 +30,10 @@ fn end_to_pb(end: RunEnd) -> pb::RunEnded {
         EndCause::Refused(refusal) => refusal_to_pb(refusal),
         _ => pb::StartAnswer::Unspecified,
     };
+    let (reason, reason_class) = match cause {
+        EndCause::Platform { reason, class } => (reason_to_pb(reason), (class_to_pb(class) as i32).cast_unsigned()),
+        _ => (0, 0),
+    };
     let cause = match cause {
         EndCause::Natural => pb::EndCause::Natural,
         EndCause::Cancel => pb::EndCause::Cancel,
@@ -36,6 +42,7 @@ fn end_to_pb(end: RunEnd) -> pb::RunEnded {
         EndCause::DiskQuota => pb::EndCause::DiskQuota,
         EndCause::Refused(_) => pb::EndCause::Refused,
         EndCause::Unanswered => pb::EndCause::Unanswered,
+        EndCause::Platform { .. } => pb::EndCause::Platform,
     };
     pb::RunEnded {
         cause: cause as i32,
@@ -45,11 +52,13 @@ fn end_to_pb(end: RunEnd) -> pb::RunEnded {
         end_time: Some(timestamp_to_pb(finished_at)),
         message,
         answer: answer as i32,
+        reason,
+        reason_class,
     }
 }
 
 fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
-    let pb::RunEnded { cause, exit_code, signal, start_time, end_time, message, answer } = end;
+    let pb::RunEnded { cause, exit_code, signal, start_time, end_time, message, reason, reason_class, answer } = end;
     let cause = match pb::EndCause::try_from(cause) {
         Ok(pb::EndCause::Natural) => EndCause::Natural,
         Ok(pb::EndCause::Cancel) => EndCause::Cancel,
@@ -58,6 +67,10 @@ fn end_from_pb(end: pb::RunEnded) -> Result<RunEnd, BadReport> {
         Ok(pb::EndCause::DiskQuota) => EndCause::DiskQuota,
         Ok(pb::EndCause::Refused) => EndCause::Refused(refusal_from_pb(answer).ok_or(BadReport("answer"))?),
         Ok(pb::EndCause::Unanswered) => EndCause::Unanswered,
+        Ok(pb::EndCause::Platform) => EndCause::Platform {
+            reason: reason_from_pb(reason).ok_or(BadReport("reason"))?,
+            class: class_from_number(reason_class).ok_or(BadReport("reason class"))?,
+        },
         Ok(pb::EndCause::Unspecified) | Err(_) => return Err(BadReport("cause")),
     };
     Ok(RunEnd {
@@ -116,6 +129,12 @@ fn seen_to_pb(seen: Observed) -> (String, pb::run_report::Observed) {
         Observed::Over { run, fate: Fate::Ended(end) } => (run.0, Pb::Ended(end_to_pb(end))),
         Observed::Over { run, fate: Fate::Lost { message } } => (run.0, Pb::Lost(pb::RunLost { message })),
         Observed::Over { run, fate: Fate::NeverStarted } => (run.0, Pb::NeverStarted(pb::NeverStarted {})),
+        Observed::Waits { run, wait: Wait { reason, message } } => {
+            (run.0, Pb::Waits(pb::RunWaits { reason: wait_reason_number(reason), message }))
+        }
+        Observed::Noted { run, conditions } => {
+            (run.0, Pb::Noted(pb::RunNoted { conditions: conditions.iter().map(Into::into).collect() }))
+        }
         Observed::NotMade { reason, message } => {
             (String::new(), Pb::NotMade(pb::RunNotMade { reason: reason_to_pb(reason), message }))
         }
@@ -135,6 +154,12 @@ pub fn report_from_pb(report: pb::RunReport) -> Result<(RunKey, Fence, Report), 
         Pb::Made(pb::RunMade { conditions, guarded }) => {
             Observed::Made { run, conditions: conditions_from_pb(conditions)?, guarded }
         }
+        Pb::Waits(pb::RunWaits { reason, message }) => {
+            let wait = Wait { reason: wait_reason_from_number(reason).ok_or(BadReport("wait reason"))?, message };
+            wait.check().map_err(|_| BadReport("wait message"))?;
+            Observed::Waits { run, wait }
+        }
+        Pb::Noted(pb::RunNoted { conditions }) => Observed::Noted { run, conditions: conditions_from_pb(conditions)? },
         Pb::Started(pb::RunStarted { time }) => {
             Observed::Started { run, at: time.as_ref().and_then(timestamp_from_pb).ok_or(BadReport("start time"))? }
         }
@@ -184,6 +209,8 @@ pub fn recovered_from_pb(recovered: pb::RecoveredRun) -> Result<(RunKey, RunUid,
 
 #[cfg(test)]
 mod tests {
+    use taskplane_domain::task::{Class, WaitReason};
+
     use super::*;
 
     #[test]
@@ -207,6 +234,15 @@ mod tests {
                 fate: Fate::Ended(end(EndCause::Refused(Refusal::OtherPod), Exit::default())),
             },
             Observed::Over { run: run.clone(), fate: Fate::Ended(end(EndCause::Unanswered, Exit::default())) },
+            Observed::Over {
+                run: run.clone(),
+                fate: Fate::Ended(end(
+                    EndCause::Platform { reason: Reason::ImagePull, class: Class::Configuration },
+                    Exit::default(),
+                )),
+            },
+            Observed::Waits { run: run.clone(), wait: Wait::new(WaitReason::QuotaExceeded, "q is full") },
+            Observed::Noted { run: run.clone(), conditions: vec![Condition::unmet("A", "B", "c")] },
             Observed::Over { run: run.clone(), fate: Fate::Lost { message: "gone".into() } },
             Observed::Over { run: run.clone(), fate: Fate::NeverStarted },
             Observed::NotMade { reason: Reason::SourceInvalid, message: "no".into() },

@@ -248,6 +248,11 @@ pub(super) fn class_from_pb(class: v1::ReasonClass) -> Option<Class> {
     }
 }
 
+/// The number of a class between services is that of the public enum.
+pub(super) fn class_from_number(number: u32) -> Option<Class> {
+    i32::try_from(number).ok().and_then(|number| v1::ReasonClass::try_from(number).ok()).and_then(class_from_pb)
+}
+
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -283,13 +288,10 @@ impl TryFrom<pb::RetryRule> for RetryPolicy {
 
     fn try_from(rule: pb::RetryRule) -> Result<Self, BadSpec> {
         let pb::RetryRule { max_attempts, backoff_millis, retry_on, retry_unknown } = rule;
-        let class = |number: u32| {
-            i32::try_from(number).ok().and_then(|n| v1::ReasonClass::try_from(n).ok()).and_then(class_from_pb)
-        };
         Ok(Self {
             max_attempts,
             backoff: Duration::from_millis(backoff_millis),
-            retry_on: retry_on.into_iter().map(class).collect::<Option<_>>().ok_or(BadSpec("retry_on"))?,
+            retry_on: retry_on.into_iter().map(class_from_number).collect::<Option<_>>().ok_or(BadSpec("retry_on"))?,
             retry_unknown,
         })
     }

@@ -50,6 +50,20 @@ impl From<Reason> for pb::Reason {
             Reason::SourceInvalid => Self::SourceInvalid,
             Reason::InvalidSpec => Self::InvalidSpec,
             Reason::StartDeadline => Self::StartDeadline,
+            Reason::SignalledOr255 => Self::SignalledOr255,
+            Reason::PodKilled => Self::PodKilled,
+            Reason::ImagePull => Self::ImagePull,
+            Reason::ConfigMissing => Self::ConfigMissing,
+            Reason::PodRejected => Self::PodRejected,
+            Reason::PodSecurity => Self::PodSecurity,
+            Reason::NodePressure => Self::NodePressure,
+            Reason::NodeFailure => Self::NodeFailure,
+            Reason::NodeLost => Self::NodeLost,
+            Reason::PlatformContainer => Self::PlatformContainer,
+            Reason::PlatformUnknown => Self::PlatformUnknown,
+            Reason::QuotaExceeded => Self::QuotaExceeded,
+            Reason::AccessDenied => Self::AccessDenied,
+            Reason::NameCollision => Self::NameCollision,
         }
     }
 }
@@ -155,6 +169,10 @@ pub fn task_to_pb(task: &Task, ended: Option<&[Attempt]>) -> pb::Task {
         cancel_grace: cancelling.and_then(|(_, grace, _)| grace).map(duration_to_pb),
         force_time: cancelling.and_then(|(.., forced_at)| forced_at).map(timestamp_to_pb),
         logs_deleted: *delete_log,
+        waiting: match state {
+            TaskState::Starting { waiting, .. } => waiting.as_ref().map(Into::into),
+            _ => None,
+        },
         conditions: conditions.iter().map(Into::into).collect(),
     }
 }
@@ -185,7 +203,7 @@ impl From<&Attempt> for pb::Attempt {
                 Outcome::Cancelled { .. } => pb::TaskState::Cancelled,
             }) as i32,
             reason: reason_number(reason),
-            reason_class: reason.map_or(pb::ReasonClass::Unspecified, |reason| class_to_pb(reason.class())) as i32,
+            reason_class: outcome.and_then(Outcome::class).map_or(pb::ReasonClass::Unspecified, class_to_pb) as i32,
             message: outcome.map(Outcome::message).unwrap_or_default().to_owned(),
             exit_code: exit.code,
             signal: exit.signal,
@@ -213,6 +231,7 @@ pub fn watched_to_pb(event: &Event) -> Option<pb::WatchTasksResponse> {
         created_at,
         started_at,
         finished_at,
+        waiting,
     } = snapshot;
     let task = pb::Task {
         name: name.to_string(),
@@ -230,6 +249,8 @@ pub fn watched_to_pb(event: &Event) -> Option<pb::WatchTasksResponse> {
         start_time: started_at.map(timestamp_to_pb),
         end_time: finished_at.map(timestamp_to_pb),
         etag: etag(event.sequence),
+        waiting: waiting
+            .map(|reason| pb::Waiting { reason: pb::WaitReason::from(reason) as i32, ..pb::Waiting::default() }),
         ..pb::Task::default()
     };
     Some(pb::WatchTasksResponse {

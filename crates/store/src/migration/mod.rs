@@ -16,6 +16,7 @@ mod m0013_deletion;
 mod m0014_sources;
 mod m0015_bus_stream;
 mod m0016_start_tickets;
+mod m0021_waiting;
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::error::StoreError;
 use crate::sql;
 
 /// What this binary is written for. The row in `meta` says what there is, and the oldest binary that can still use it.
-const SCHEMA_VERSION: i64 = 16;
+const SCHEMA_VERSION: i64 = 21;
 /// Names the lock that migrating replicas queue for.
 const ADVISORY_LOCK: i64 = 0x7461_736b_706c_616e;
 
@@ -63,6 +64,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_sources::Migration),
             Box::new(m0015_bus_stream::Migration),
             Box::new(m0016_start_tickets::Migration),
+            Box::new(m0021_waiting::Migration),
         ]
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Model {
     pub finished_at: i64,
     pub state: String,
     pub reason: Option<String>,
+    pub reason_class: Option<String>,
     pub message: Option<String>,
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
@@ -37,7 +38,7 @@ impl Model {
     pub(crate) fn ended(task: TaskUid, attempt: &Attempt) -> Option<Self> {
         let Attempt { number, run, made_at, started_at, end } = attempt;
         let (finished_at, outcome): &(Timestamp, Outcome) = end.as_ref()?;
-        let Ending { reason, message, exit_code, signal } = outcome.into();
+        let Ending { reason, reason_class, message, exit_code, signal } = outcome.into();
         Some(Self {
             task_uid: task.0,
             number: (*number).into(),
@@ -47,6 +48,7 @@ impl Model {
             finished_at: finished_at.as_microsecond(),
             state: kind_of(outcome).as_str().to_owned(),
             reason,
+            reason_class,
             message,
             exit_code,
             signal,
@@ -68,11 +70,12 @@ impl TryFrom<Model> for Attempt {
             finished_at,
             state,
             reason,
+            reason_class,
             message,
             exit_code,
             signal,
         } = model;
-        let ending = Ending { reason, message, exit_code, signal };
+        let ending = Ending { reason, reason_class, message, exit_code, signal };
         let kind = row.needed("state", StateKind::parse(&state))?;
         let outcome = row.needed("state", ending.outcome(&row, kind)?)?;
         Ok(Self {

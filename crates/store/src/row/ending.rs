@@ -1,6 +1,6 @@
-//! How something ended, as the four cells that Tasks and attempts have for it.
+//! How something ended, as the five cells that Tasks and attempts have for it.
 
-use taskplane_domain::task::{Exit, Failure, Outcome, Reason, StateKind};
+use taskplane_domain::task::{Class, Exit, Failure, Outcome, Reason, StateKind};
 
 use crate::error::Corrupt;
 use crate::row::Row;
@@ -8,6 +8,8 @@ use crate::row::Row;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub reason: Option<String>,
+    /// None: the reason's own.
+    pub reason_class: Option<String>,
     pub message: Option<String>,
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
@@ -19,6 +21,10 @@ impl From<&Outcome> for Ending {
         let succeeded = matches!(outcome, Outcome::Succeeded);
         Self {
             reason: outcome.reason().map(|reason| reason.as_str().to_owned()),
+            reason_class: outcome
+                .class()
+                .filter(|class| Some(*class) != outcome.reason().map(Reason::class))
+                .map(|class| class.as_str().to_owned()),
             message: (!succeeded).then(|| outcome.message().to_owned()),
             exit_code: code,
             signal,
@@ -38,10 +44,14 @@ pub(crate) fn kind_of(outcome: &Outcome) -> StateKind {
 impl Ending {
     /// None: `kind` is no end.
     pub(crate) fn outcome(self, row: &Row, kind: StateKind) -> Result<Option<Outcome>, Corrupt> {
-        let Self { reason, message, exit_code, signal } = self;
+        let Self { reason, reason_class, message, exit_code, signal } = self;
         let reason = match reason {
             Some(text) => Some(Reason::parse(&text).ok_or_else(|| row.corrupt("reason"))?),
             None => None,
+        };
+        let class = match reason_class {
+            Some(text) => Some(Class::parse(&text).ok_or_else(|| row.corrupt("reason_class"))?),
+            None => reason.map(Reason::class),
         };
         let exit = Exit { code: exit_code, signal };
         match kind {
@@ -51,6 +61,7 @@ impl Ending {
             StateKind::Succeeded => Ok(Some(Outcome::Succeeded)),
             StateKind::Failed => Ok(Some(Outcome::Failed(Failure {
                 reason: row.needed("reason", reason)?,
+                class: row.needed("reason_class", class)?,
                 message: row.needed("message", message)?,
                 exit,
             }))),

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
 use taskplane_domain::task::{CancelCause, StateKind, TaskState};
 use taskplane_domain::uid::RunUid;
+use taskplane_proto::internal::v1 as pb;
 
 use crate::error::Corrupt;
 use crate::row::Row;
@@ -15,6 +17,8 @@ pub(crate) struct StateCells {
     pub not_before: Option<i64>,
     pub run_uid: Option<String>,
     pub made_at: Option<i64>,
+    /// While STARTING, and what it waited for while CANCELLING.
+    pub waiting: Option<Vec<u8>>,
     pub started_at: Option<i64>,
     pub cancel_since: Option<i64>,
     pub cancel_grace: Option<i64>,
@@ -30,14 +34,14 @@ impl From<&TaskState> for StateCells {
             state: state.kind().as_str().to_owned(),
             run_uid: state.run().map(|run| run.0.clone()),
             started_at: state.started_at().map(|at| at.as_microsecond()),
+            waiting: state.waiting().map(|waiting| pb::TaskWaiting::from(waiting).encode_to_vec()),
             ..Self::default()
         };
         match state {
             TaskState::Pending { not_before } => cells.not_before = not_before.map(|at| at.as_microsecond()),
-            TaskState::Starting { run: _, made_at } | TaskState::Running { run: _, made_at, started_at: _ } => {
-                cells.made_at = Some(made_at.as_microsecond())
-            }
-            TaskState::Cancelling { run: _, made_at, started_at: _, since, grace, cause, forced_at } => {
+            TaskState::Starting { run: _, made_at, waiting: _ }
+            | TaskState::Running { run: _, made_at, started_at: _ } => cells.made_at = Some(made_at.as_microsecond()),
+            TaskState::Cancelling { run: _, made_at, started_at: _, waited: _, since, grace, cause, forced_at } => {
                 cells.made_at = Some(made_at.as_microsecond());
                 cells.cancel_since = Some(since.as_microsecond());
                 cells.cancel_grace = grace.map(|grace| i64::try_from(grace.as_micros()).unwrap_or(i64::MAX));
@@ -62,10 +66,15 @@ impl StateCells {
         self.nothing_but(row, cells_of(kind))?;
         let run = |cells: &Self| row.needed("run_uid", cells.run_uid.clone().map(RunUid));
         let made_at = |cells: &Self| row.time("made_at", row.needed("made_at", cells.made_at)?);
+        let waiting = |cells: &Self| {
+            cells.waiting.as_deref().map(|cell| row.decoded::<pb::TaskWaiting, _>("waiting", cell)).transpose()
+        };
         let started_at = row.maybe_time("started_at", self.started_at)?;
         Ok(match kind {
             StateKind::Pending => TaskState::Pending { not_before: row.maybe_time("not_before", self.not_before)? },
-            StateKind::Starting => TaskState::Starting { run: run(&self)?, made_at: made_at(&self)? },
+            StateKind::Starting => {
+                TaskState::Starting { run: run(&self)?, made_at: made_at(&self)?, waiting: waiting(&self)? }
+            }
             StateKind::Running => TaskState::Running {
                 run: run(&self)?,
                 made_at: made_at(&self)?,
@@ -75,6 +84,7 @@ impl StateCells {
                 run: run(&self)?,
                 made_at: made_at(&self)?,
                 started_at,
+                waited: waiting(&self)?,
                 since: row.time("cancel_since", row.needed("cancel_since", self.cancel_since)?)?,
                 grace: self
                     .cancel_grace
@@ -99,6 +109,7 @@ impl StateCells {
             ("not_before", self.not_before.is_some()),
             ("run_uid", self.run_uid.is_some()),
             ("made_at", self.made_at.is_some()),
+            ("waiting", self.waiting.is_some()),
             ("started_at", self.started_at.is_some()),
             ("cancel_since", self.cancel_since.is_some()),
             ("cancel_grace", self.cancel_grace.is_some()),
@@ -106,6 +117,7 @@ impl StateCells {
             ("cancel_forced", self.cancel_forced.is_some()),
             ("finished_at", self.finished_at.is_some()),
             ("reason", self.ending.reason.is_some()),
+            ("reason_class", self.ending.reason_class.is_some()),
             ("message", self.ending.message.is_some()),
             ("exit_code", self.ending.exit_code.is_some()),
             ("signal", self.ending.signal.is_some()),
@@ -121,13 +133,20 @@ impl StateCells {
 fn cells_of(kind: StateKind) -> &'static [&'static str] {
     match kind {
         StateKind::Pending => &["not_before"],
-        StateKind::Starting => &["run_uid", "made_at"],
+        StateKind::Starting => &["run_uid", "made_at", "waiting"],
         StateKind::Running => &["run_uid", "made_at", "started_at"],
-        StateKind::Cancelling => {
-            &["run_uid", "made_at", "started_at", "cancel_since", "cancel_grace", "cancel_cause", "cancel_forced"]
-        }
+        StateKind::Cancelling => &[
+            "run_uid",
+            "made_at",
+            "waiting",
+            "started_at",
+            "cancel_since",
+            "cancel_grace",
+            "cancel_cause",
+            "cancel_forced",
+        ],
         StateKind::Succeeded | StateKind::Failed | StateKind::Cancelled => {
-            &["started_at", "finished_at", "reason", "message", "exit_code", "signal"]
+            &["started_at", "finished_at", "reason", "reason_class", "message", "exit_code", "signal"]
         }
     }
 }

@@ -40,6 +40,7 @@ pub(crate) struct Model {
     pub ticket_pod: Option<String>,
     pub ticket_nonce: Option<String>,
     pub made_at: Option<i64>,
+    pub waiting: Option<Vec<u8>>,
     pub started_at: Option<i64>,
     pub cancel_since: Option<i64>,
     pub cancel_grace: Option<i64>,
@@ -50,6 +51,7 @@ pub(crate) struct Model {
     pub log_delete: Option<String>,
     pub finished_at: Option<i64>,
     pub reason: Option<String>,
+    pub reason_class: Option<String>,
     pub message: Option<String>,
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
@@ -116,6 +118,7 @@ impl From<&Task> for Model {
             not_before,
             run_uid,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,
@@ -124,7 +127,7 @@ impl From<&Task> for Model {
             finished_at,
             ending,
         } = state.into();
-        let Ending { reason, message, exit_code, signal } = ending;
+        let Ending { reason, reason_class, message, exit_code, signal } = ending;
         let (guarded, ticket_pod, ticket_nonce) = guard_cells(guard);
         Self {
             uid: uid.0,
@@ -149,6 +152,7 @@ impl From<&Task> for Model {
             ticket_pod,
             ticket_nonce,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,
@@ -156,6 +160,7 @@ impl From<&Task> for Model {
             cancel_forced,
             finished_at,
             reason,
+            reason_class,
             message,
             exit_code,
             signal,
@@ -211,6 +216,7 @@ impl ActiveModel {
             not_before,
             run_uid,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,
@@ -219,7 +225,7 @@ impl ActiveModel {
             finished_at,
             ending,
         } = (&task.state).into();
-        let Ending { reason, message, exit_code, signal } = ending;
+        let Ending { reason, reason_class, message, exit_code, signal } = ending;
         let (guarded, ticket_pod, ticket_nonce) = guard_cells(&task.guard);
         let mut changed = Self {
             state: Set(state),
@@ -232,6 +238,7 @@ impl ActiveModel {
             ticket_pod: Set(ticket_pod),
             ticket_nonce: Set(ticket_nonce),
             made_at: Set(made_at),
+            waiting: Set(waiting),
             started_at: Set(started_at),
             cancel_since: Set(cancel_since),
             cancel_grace: Set(cancel_grace),
@@ -240,6 +247,7 @@ impl ActiveModel {
             ends_by: Set(ends_by(task)),
             finished_at: Set(finished_at),
             reason: Set(reason),
+            reason_class: Set(reason_class),
             message: Set(message),
             exit_code: Set(exit_code),
             signal: Set(signal),
@@ -293,6 +301,7 @@ impl TryFrom<Model> for Task {
             ticket_pod,
             ticket_nonce,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,
@@ -300,6 +309,7 @@ impl TryFrom<Model> for Task {
             cancel_forced,
             finished_at,
             reason,
+            reason_class,
             message,
             exit_code,
             signal,
@@ -331,12 +341,13 @@ impl TryFrom<Model> for Task {
             }),
             _ => return Err(row.corrupt("job_uid")),
         };
-        let ending = Ending { reason, message, exit_code, signal };
+        let ending = Ending { reason, reason_class, message, exit_code, signal };
         let cells = StateCells {
             state,
             not_before,
             run_uid,
             made_at,
+            waiting,
             started_at,
             cancel_since,
             cancel_grace,

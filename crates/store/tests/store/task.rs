@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use taskplane_domain::invalid::Invalid;
 use taskplane_domain::quantity::Resources;
-use taskplane_domain::run::{Fate, Observed};
+use taskplane_domain::run::{EndCause, Fate, Observed, RunEnd};
 use taskplane_domain::space::ResourceRules;
 use taskplane_domain::task::{
-    Class, Condition, ConditionStatus, Reason, RetryPolicy, RunTask, StateKind, Task, TaskState,
+    Class, Condition, ConditionStatus, Reason, RetryPolicy, RunTask, StateKind, Task, TaskState, Wait, WaitReason,
 };
 use taskplane_domain::uid::{Fence, SessionUid, TaskUid};
 use taskplane_store::StoreError;
@@ -19,6 +19,7 @@ use crate::kit::{Kit, asked, cancel, run_of};
 crate::on_both_engines![
     every_state_comes_back_as_it_was_written,
     what_is_said_of_a_task_is_kept_with_it,
+    what_a_task_waits_for_and_of_which_class_its_end_was_is_kept,
     a_task_keeps_what_its_space_gave_it_and_the_next_one_gets_what_it_gives_now,
     every_change_is_one_version_and_one_event,
     of_many_changes_of_one_version_one_is_made,
@@ -31,6 +32,25 @@ crate::on_both_engines![
 
 async fn stored(kit: &Kit, task: &Task) {
     assert_eq!(&kit.store.task_get_by_uid(task.uid).await.unwrap(), task);
+}
+
+async fn what_a_task_waits_for_and_of_which_class_its_end_was_is_kept(kit: Kit) {
+    let (_, _, task) = kit.the_usual().await;
+    let task = kit.made(&task).await;
+    let wait = Wait::new(WaitReason::QuotaExceeded, "pods=0");
+    let waits = kit.observed(&task, Observed::Waits { run: run_of(&task), wait }).await;
+    assert_eq!(waits.state.waiting().unwrap().wait.message, "pods=0");
+    stored(&kit, &waits).await;
+    let given_up = waits.clone().give_up_starting(kit.now()).unwrap();
+    kit.store.task_commit(&given_up).await.unwrap();
+    stored(&kit, given_up.task()).await;
+    let cause = EndCause::Platform { reason: Reason::ImagePull, class: Class::Configuration };
+    let Observed::Over { run, fate: Fate::Ended(end) } = kit.end(&waits, 1) else { panic!("an end") };
+    let ended = kit.observed(given_up.task(), Observed::Over { run, fate: Fate::Ended(RunEnd { cause, ..end }) }).await;
+    stored(&kit, &ended).await;
+    let attempts = kit.store.task_attempts(ended.uid).await.unwrap();
+    let (_, outcome) = attempts[0].end.as_ref().unwrap();
+    assert_eq!((outcome.reason(), outcome.class()), (Some(Reason::ImagePull), Some(Class::Configuration)));
 }
 
 async fn a_task_keeps_what_its_space_gave_it_and_the_next_one_gets_what_it_gives_now(kit: Kit) {

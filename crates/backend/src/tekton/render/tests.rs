@@ -25,6 +25,7 @@ fn spec() -> RunSpec {
         security_groups: Vec::new(),
         timeout: None,
         log_cap: None,
+        start_token: None,
         trace: None,
         cluster: InCluster { naming_key: NamingKey(vec![9; 32]), ..InCluster::default() },
     }
@@ -224,7 +225,8 @@ fn what_is_too_large_or_has_no_image_is_not_made() {
         Err(BackendError::NotMade { reason, .. }) => Some(reason),
         _ => None,
     };
-    let archive = taskplane_domain::app::SourceArchive { sha256: "0".repeat(64), size_bytes: 1, entry_count: 1 };
+    let archive =
+        taskplane_domain::app::SourceArchive { sha256: "0".repeat(64), size_bytes: 1, entry_count: 1, upload: None };
     assert_eq!(reason(&RunSpec { source: Source::Archive(archive), ..spec() }), Some(Reason::InvalidSpec));
     let command = Command::stored("x".repeat(200 * 1024));
     assert_eq!(reason(&RunSpec { command, ..spec() }), Some(Reason::InvalidSpec));
