@@ -202,6 +202,5 @@ fn push() -> Push {
         services: Vec::new(),
         placement: None,
         task_retention_count: None,
-        placement: None,
     }
 }
