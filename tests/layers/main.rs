@@ -232,7 +232,9 @@ fn the_domain_neither_waits_nor_speaks() {
 #[test]
 fn only_the_wire_is_generated_at_build_time() {
     let builds = |member: &Member| member.dependencies.iter().any(|dependency| dependency.kind == Kind::Build);
-    let others = members().into_iter().filter(|member| member.name != "proto" && builds(member));
+    // The guard speaks one call of the wire and must stay small: it makes that call of its own, without the rest.
+    let wire = ["proto", "guard"];
+    let others = members().into_iter().filter(|member| !wire.contains(&member.name.as_str()) && builds(member));
     none(others.map(|member| format!("{} has build dependencies", member.name)).collect());
 }
 
