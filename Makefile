@@ -32,6 +32,9 @@ cluster-up: ## Start a real Kubernetes with Tekton on this machine (tests/rig); 
 cluster-down: ## End it
 	@tests/rig/rig down
 
+test-cluster: setup ## Run Tasks on that cluster: build what is missing, up, the scenarios, down
+	@bash scripts/test-cluster.sh
+
 DURATION ?= 300
 
 chaos: setup ## Kill, hold up and cut off every service for DURATION seconds (300), and check; SEED repeats a run

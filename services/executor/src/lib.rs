@@ -14,6 +14,8 @@ mod reports;
 mod run;
 mod session;
 mod tail;
+#[cfg(feature = "tekton")]
+mod tekton;
 pub mod tickets;
 pub mod tickets_args;
 

@@ -55,6 +55,9 @@ pub struct ExecutorProcessArgs {
     pub grace: Duration,
     #[command(flatten)]
     pub local: LocalArgs,
+    #[cfg(feature = "tekton")]
+    #[command(flatten)]
+    pub tekton: crate::tekton::TektonArgs,
     #[command(flatten)]
     pub executor: ExecutorArgs,
     #[command(flatten)]
@@ -69,6 +72,9 @@ pub struct ExecutorProcessArgs {
 pub enum BackendKind {
     /// Processes of this host; they end with the executor.
     Local,
+    /// PipelineRuns of a Kubernetes cluster; they outlive the executor.
+    #[cfg(feature = "tekton")]
+    Tekton,
 }
 
 /// Settings that can work.
@@ -98,6 +104,8 @@ impl ExecutorProcessArgs {
         );
         match self.backend {
             BackendKind::Local => self.local.check().map(drop)?,
+            #[cfg(feature = "tekton")]
+            BackendKind::Tekton => {}
         }
         let api = internal.dial(Role::Api, self.api_address.clone()).context("--api-address must not be dialled")?;
         let objects = Objects::open(&self.objects_url).context("--objects-url")?;
@@ -108,7 +116,7 @@ impl ExecutorProcessArgs {
 
 impl Settings {
     pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
-        let backend = self.backend()?;
+        let backend = self.backend().await?;
         let Self { args, internal, api, objects, tickets } = self;
         if let Some(tickets) = tickets {
             tickets.serve(api.clone(), &lifecycle).await?;
@@ -129,7 +137,7 @@ impl Settings {
     }
 
     /// The one place that chooses.
-    fn backend(&self) -> anyhow::Result<Arc<dyn Backend>> {
+    async fn backend(&self) -> anyhow::Result<Arc<dyn Backend>> {
         let args = &self.args;
         match args.backend {
             BackendKind::Local => {
@@ -143,6 +151,8 @@ impl Settings {
                     .with_context(|| format!("--data-dir {} cannot be used", directory.display()))?;
                 Ok(Arc::new(args.local.open(directory.join("runs"), args.grace, &self.objects)?))
             }
+            #[cfg(feature = "tekton")]
+            BackendKind::Tekton => Ok(Arc::new(args.tekton.clone().open().await?)),
         }
     }
 }

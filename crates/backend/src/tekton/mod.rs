@@ -24,5 +24,106 @@ mod stream;
 pub mod types;
 pub mod watch;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use taskplane_domain::log::{Landmark, LogRecord};
+use taskplane_domain::run::{RunKey, RunSpec};
+use taskplane_domain::task::Condition;
+
+use crate::{Backend, BackendError, Made, Observation, Recovered, Traits};
+use client::{AccessError, Cluster};
 pub use config::{Account, Guard, PodSecurity, TektonConfig};
+use lifecycle::{Lifecycle, News};
+use logs::Wanted;
 pub use taskplane_manifest::PodFacing;
+use watch::Board;
+
+#[derive(Clone)]
+pub struct TektonBackend(Arc<Inner>);
+
+struct Inner {
+    cluster: Arc<Cluster>,
+    board: Arc<Board>,
+    lifecycle: Lifecycle,
+    guards: bool,
+}
+
+impl TektonBackend {
+    /// Reaches the cluster, and begins to watch it.
+    pub async fn start(config: TektonConfig) -> Result<Self, AccessError> {
+        let config = Arc::new(config);
+        let guards = config.guard.is_some();
+        let cluster = Arc::new(Cluster::connect(&config.access).await?);
+        let board = Board::start(&cluster);
+        let told = Arc::clone(&board);
+        let lifecycle = Lifecycle::new(&cluster, &config, move |news| match news {
+            News::Seen(key, run) => told.made(key, *run),
+            News::Cancelling(key) => told.cancelling(&key),
+            News::Gone(key) => told.forget(&key),
+        });
+        Ok(Self(Arc::new(Inner { cluster, board, lifecycle, guards })))
+    }
+}
+
+#[async_trait]
+impl Backend for TektonBackend {
+    fn traits(&self) -> Traits {
+        Traits { adoptable: true, runs_images: true, guards: self.0.guards }
+    }
+
+    /// Runs outlive this process: nothing of them is over because it ended.
+    async fn recover(&self) -> Result<Vec<Recovered>, BackendError> {
+        self.0.board.ready().await;
+        Ok(Vec::new())
+    }
+
+    async fn ensure(&self, spec: &RunSpec) -> Result<Made, BackendError> {
+        self.0.lifecycle.ensure(spec).await
+    }
+
+    async fn release(&self, run: &RunKey) -> Result<(), BackendError> {
+        self.0.lifecycle.release(run).await
+    }
+
+    async fn observe(&self, run: &RunKey) -> Result<Observation, BackendError> {
+        self.0.board.observe(&self.0.cluster, run).await
+    }
+
+    async fn remarks(&self, run: &RunKey) -> Vec<Condition> {
+        self.0.board.remarks(run)
+    }
+
+    async fn cancel(&self, run: &RunKey, grace: Option<Duration>) -> Result<(), BackendError> {
+        self.0.lifecycle.cancel(run, grace).await
+    }
+
+    async fn remove(&self, run: &RunKey) -> Result<(), BackendError> {
+        self.0.lifecycle.remove(run).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, RunKey> {
+        self.0.board.changes()
+    }
+
+    fn output(&self, run: &RunKey, offset: u64, follow: bool) -> BoxStream<'static, Result<LogRecord, BackendError>> {
+        self.output_after(run, offset, None, follow)
+    }
+
+    fn output_after(
+        &self,
+        run: &RunKey,
+        from: u64,
+        landmark: Option<Landmark>,
+        follow: bool,
+    ) -> BoxStream<'static, Result<LogRecord, BackendError>> {
+        logs::output(&self.0.cluster, &self.0.board, *run, Wanted { from, landmark, follow })
+    }
+
+    /// Runs go on; another replica follows them.
+    async fn shutdown(&self) {
+        self.0.board.stop().await;
+    }
+}

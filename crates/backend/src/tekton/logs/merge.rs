@@ -61,10 +61,8 @@ impl Landmarks {
 
 /// One reading.
 pub(super) struct Reading {
-    /// Lines before it are passed over; none: from the first line on, which is at `base`.
+    /// Lines before it are passed over; none: from the first line on.
     landmark: Option<Landmark>,
-    /// Where the container's output begins.
-    base: u64,
     /// Nothing before is told.
     told: u64,
     /// Where the next line begins; none: the landmark did not come yet.
@@ -79,7 +77,12 @@ impl Reading {
     /// From `from` on, of a container whose output begins at `base`.
     pub fn new(base: u64, from: u64, landmark: Option<Landmark>) -> Self {
         let at = landmark.is_none().then_some(base);
-        Self { landmark, base, told: from.max(base), at, latest: None, within: None }
+        Self { landmark, told: from.max(base), at, latest: None, within: None }
+    }
+
+    /// Going on after `told`, from the nearest landmark before it.
+    pub fn after(base: u64, told: u64, landmarks: &Landmarks) -> Self {
+        Self::new(base, told, landmarks.before(told).filter(|landmark| landmark.offset >= base))
     }
 
     /// What to ask the kubelet for: `sinceTime`. It knows whole seconds.
@@ -129,12 +132,6 @@ impl Reading {
         self.at = Some(record.end());
         records.extend(self.untold(record));
         records
-    }
-
-    /// The reading ended; the next one begins here.
-    pub fn again(&self, landmarks: &Landmarks) -> Self {
-        let landmark = landmarks.before(self.told).filter(|landmark| landmark.offset >= self.base);
-        Self::new(self.base, self.told, landmark)
     }
 
     fn lost(&mut self, time: Timestamp) -> LogRecord {

@@ -83,7 +83,7 @@ proptest! {
             for piece in pieces(&text[..upto], most) {
                 records.extend(reading.take(piece, &mut landmarks));
             }
-            reading = reading.again(&landmarks);
+            reading = Reading::after(0, reading.told(), &landmarks);
         }
         follow_each_other(&records, 0);
         prop_assert_eq!(told(&records), kept.content());
@@ -128,7 +128,7 @@ fn what_the_node_cleared_away_is_said_to_be_missing_and_nothing_is_told_twice() 
     let mut reading = Reading::new(0, 0, None);
     let mut records: Vec<_> =
         [line(0, "one"), line(1, "two")].into_iter().flat_map(|line| reading.take(line, &mut landmarks)).collect();
-    let mut reading = reading.again(&landmarks);
+    let mut reading = Reading::after(0, reading.told(), &landmarks);
     records.extend(reading.take(line(60, "far later"), &mut landmarks));
     follow_each_other(&records, 0);
     assert_eq!(String::from_utf8(told(&records)).unwrap(), format!("one\ntwo\n{LOST}far later\n"));

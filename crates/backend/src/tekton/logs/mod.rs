@@ -190,7 +190,7 @@ impl Tail {
                 None => 0,
             };
             known.pod = Some((pod.uid.clone(), base));
-            Reading::new(base, self.told, known.landmarks.before(self.told).filter(|landmark| landmark.offset >= base))
+            Reading::after(base, self.told, &known.landmarks)
         });
         let PodView { namespace, name, .. } = pod;
         let mut target =

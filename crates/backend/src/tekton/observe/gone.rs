@@ -47,7 +47,7 @@ fn left_of(SeenPod { pod, gone_since, .. }: &SeenPod, case: Case<'_>) -> Option<
     }
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let Some(since) = gone_since else { return Some(format!("its pod {name} has not ended")) };
-    let Some(node) = pod.spec.node_name.as_deref() else { return None };
+    let node = pod.spec.node_name.as_deref()?;
     let settled =
         case.nodes.stayed_ready(Some(node), *since, grace(pod.spec.termination_grace_period_seconds) + SLACK, case.now);
     let up = if case.nodes.is_ready(node) { "has to stay up a while to have ended it" } else { "is not ready" };

@@ -30,10 +30,6 @@ impl Nodes {
         self.0.remove(name);
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
     /// Whether that node, or every node when it is not known which, was up for `span` after `since`, and could not have been
     /// silent meanwhile.
     pub(super) fn stayed_ready(&self, node: Option<&str>, since: Timestamp, span: Duration, now: Timestamp) -> bool {
