@@ -39,8 +39,9 @@ impl Executor {
         self.registry.forget(&run.key);
     }
 
-    /// Whoever made it was allowed to start it, and may not have come to that.
-    async fn let_start(&self, run: &Run) {
+    /// Lets a run start that may have been let go already, unless it is to end. A cluster that is out of order for a while is
+    /// asked again.
+    pub(crate) async fn let_start(&self, run: &Run) {
         while run.cancelling().is_none() && !self.leaving.is_cancelled() {
             let tried = match self.platform.backend.observe(&run.key).await {
                 Ok(Observation::Inert { .. }) => self.platform.backend.release(&run.key).await,
@@ -49,7 +50,7 @@ impl Executor {
             };
             match tried {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(%error, "a run that was taken over could not be let go, trying again"),
+                Err(error) => tracing::warn!(%error, "a run could not be released, trying again"),
             }
             tokio::select! {
                 () = self.leaving.cancelled() => {}

@@ -20,8 +20,10 @@ use crate::reports::Answer;
 
 /// A look at the run without being rung for it.
 const PERIOD: Duration = Duration::from_secs(15);
+/// Of making a run. What this host could not do so often, it will not do; a cluster comes back.
 const TRIES: u32 = 5;
 pub(crate) const RETRY: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Before another try to remove what could not be removed.
 const REMOVAL: Duration = Duration::from_secs(5);
 /// How long the end of a run is held back for its log to be complete. The log goes on beyond that; the end does not wait.
@@ -45,9 +47,10 @@ impl Executor {
     }
 
     async fn launch(&self, run: &Arc<Run>, spec: RunSpec) {
-        let Made { run: uid, conditions } = match self.make(&spec).instrument(info_span!("run.make")).await {
-            Ok(made) => made,
-            Err((reason, message)) => return self.not_made(run, reason, message).await,
+        let Made { run: uid, conditions } = match self.make(run, &spec).instrument(info_span!("run.make")).await {
+            Some(Ok(made)) => made,
+            Some(Err((reason, message))) => return self.not_made(run, reason, message).await,
+            None => return,
         };
         let guarded = spec.start_token.is_some() && self.platform.backend.traits().guards;
         fail::fail_point!("executor::before_made");
@@ -56,12 +59,8 @@ impl Executor {
         fail::fail_point!("executor::after_made");
         match answer {
             Answer::Accepted => {
-                let released = self.platform.backend.release(&run.key).instrument(info_span!("run.release")).await;
+                self.release(run).instrument(info_span!("run.release")).await;
                 fail::fail_point!("executor::after_release");
-                if let Err(error) = released {
-                    tracing::warn!(%error, "a run could not be released");
-                    run.cancel(None);
-                }
             }
             Answer::Cancelling => run.cancel(None),
             // Another executor may have it by now: not to be touched.
@@ -111,18 +110,36 @@ impl Executor {
         self.registry.left(&key);
     }
 
-    /// Makes the run; a backend that is out of order for a moment is asked again.
-    async fn make(&self, spec: &RunSpec) -> Result<Made, (Reason, String)> {
+    /// Makes the run; a backend that is out of order is asked again, a cluster until the Task is to end: how long a start
+    /// may take is for the control plane to say. None: this executor leaves, and the run is another's to make.
+    async fn make(&self, run: &Run, spec: &RunSpec) -> Option<Result<Made, (Reason, String)>> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.platform.backend.ensure(spec).await {
-                Ok(made) => return Ok(made),
-                Err(BackendError::NotMade { reason, message }) => return Err((reason, message)),
-                Err(error) if tries == TRIES => return Err((Reason::StartFailed, error.to_string())),
+                Ok(made) => return Some(Ok(made)),
+                Err(BackendError::NotMade { reason, message }) => return Some(Err((reason, message))),
+                Err(error) if run.cancelling().is_some() || (tries >= TRIES && !self.outlives()) => {
+                    return Some(Err((Reason::StartFailed, error.to_string())));
+                }
                 Err(error) => tracing::warn!(%error, tries, "no run made, trying again"),
             }
-            tokio::time::sleep(jittered(RETRY * tries)).await;
+            tokio::select! {
+                () = self.leaving.cancelled() => return None,
+                () = run.bell.notified() => {}
+                () = tokio::time::sleep(jittered(RETRY.saturating_mul(tries).min(RETRY_MAX))) => {}
+            }
+        }
+    }
+
+    /// Lets the command start.
+    async fn release(&self, run: &Run) {
+        if self.outlives() {
+            return self.let_start(run).await;
+        }
+        if let Err(error) = self.platform.backend.release(&run.key).await {
+            tracing::warn!(%error, "a run could not be released");
+            run.cancel(None);
         }
     }
 

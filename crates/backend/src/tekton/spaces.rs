@@ -167,8 +167,9 @@ pub(super) fn refused(doing: &'static str, error: CallError) -> BackendError {
     match &error {
         CallError::Refused { code: 403, message, .. } if message.contains("exceeded quota") => error.during(doing),
         CallError::Refused { code: 404 | 409, .. } | CallError::Unavailable { .. } => error.during(doing),
-        CallError::Refused { .. } => {
-            BackendError::NotMade { reason: Reason::InvalidSpec, message: format!("{doing}: {error}") }
+        CallError::Refused { code, .. } => {
+            let reason = if matches!(code, 401 | 403) { Reason::AccessDenied } else { Reason::InvalidSpec };
+            BackendError::NotMade { reason, message: format!("{doing}: {error}") }
         }
     }
 }

@@ -9,7 +9,8 @@ use taskplane_domain::run::{EndCause, Fate, RunSpec};
 use taskplane_domain::service::{BoundService, ServiceSpec};
 use taskplane_domain::task::{Class, Reason};
 
-use crate::kit::{Kit, kubectl, until};
+use crate::admin::kubectl;
+use crate::kit::{Kit, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exit_code_is_the_commands_own() {

@@ -4,7 +4,8 @@ use taskplane_backend::Backend;
 use taskplane_domain::run::{EndCause, Fate};
 use taskplane_domain::task::Reason;
 
-use crate::kit::{Kit, kubectl, until};
+use crate::admin::kubectl;
+use crate::kit::{Kit, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_deleted_behind_our_back_is_lost() {

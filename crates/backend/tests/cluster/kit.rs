@@ -1,11 +1,9 @@
-//! A Space of its own for each test, and the means to look behind the backend's back.
+//! A Space of its own for each test.
 
 use std::path::PathBuf;
-use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use serde_json::Value;
 use taskplane_backend::tekton::client::Access;
 use taskplane_backend::tekton::{TektonBackend, TektonConfig};
 use taskplane_backend::{Backend, BackendError, Observation};
@@ -17,6 +15,8 @@ use taskplane_domain::uid::{AppUid, SpaceUid, TaskUid};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use crate::admin::leave;
+
 pub const IMAGE: &str = "docker.io/rig/app:1";
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(300);
@@ -25,29 +25,6 @@ pub struct Kit {
     pub backend: TektonBackend,
     pub space: SpaceUid,
     name: String,
-}
-
-pub fn rig() -> PathBuf {
-    std::env::var_os("RIG_HOME").map(PathBuf::from).expect("RIG_HOME is not set: run `make test-cluster`")
-}
-
-/// As the cluster's administrator, whom nothing of ours ever is.
-pub fn kubectl(arguments: &[&str]) -> String {
-    let output = Process::new(rig().join("bin/kube"))
-        .arg("kubectl")
-        .args(["--kubeconfig", rig().join("run/admin.kubeconfig").to_str().unwrap()])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-pub fn all(what: &str, namespace: &str) -> Vec<Value> {
-    let text = kubectl(&["get", what, "-n", namespace, "-o", "json"]);
-    let mut list: Value = serde_json::from_str(&text).unwrap();
-    list["items"].as_array_mut().map(std::mem::take).unwrap_or_default()
 }
 
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -151,13 +128,6 @@ impl Kit {
 /// What a test leaves behind goes with its namespace; nobody waits for it.
 impl Drop for Kit {
     fn drop(&mut self) {
-        let _ = Process::new(rig().join("bin/kube"))
-            .arg("kubectl")
-            .args(["--kubeconfig", rig().join("run/admin.kubeconfig").to_str().unwrap_or_default()])
-            .args(["delete", "namespace", &self.namespace(), "--wait=false", "--ignore-not-found"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        leave(&self.namespace());
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 #![expect(clippy::disallowed_methods, reason = "the script that starts the cluster speaks to it by environment")]
 
+mod admin;
 mod ends;
 mod faults;
 mod kit;

@@ -7,7 +7,8 @@ use taskplane_domain::env::Env;
 use taskplane_domain::run::{EndCause, Fate, RunSpec};
 use taskplane_domain::task::Reason;
 
-use crate::kit::{Kit, all, kubectl, until};
+use crate::admin::{all, kubectl};
+use crate::kit::{Kit, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_run_again_is_the_same_run_and_stays_inert_until_it_is_released() {

@@ -9,7 +9,8 @@ use taskplane_domain::service::{BoundService, ServiceSpec};
 use taskplane_domain::uid::SecurityGroupUid;
 use uuid::Uuid;
 
-use crate::kit::{Kit, all};
+use crate::admin::all;
+use crate::kit::Kit;
 
 const ODD: &str = "$ $$ $$$ $(X) $$(X) $(params.x) $(context.taskRun.name) \\$ \"q\" 'q' `b` \u{1f600}\tend";
 

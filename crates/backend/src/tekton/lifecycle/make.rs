@@ -40,11 +40,13 @@ impl Lifecycle {
             made.map_err(|error| refused("making the network policy", error))?;
         }
         let run = self.post(&rendered).await?;
+        fail::fail_point!("backend::tekton::after_post");
         let Some(Place { uid, .. }) = place_of(&run) else { return Err(absent("the run has no uid")) };
         if run.spec.status.as_deref() == Some(INERT) {
             for secret in &rendered.secrets {
                 self.secret(&rendered, secret, &uid).await?;
             }
+            fail::fail_point!("backend::tekton::after_secrets");
         }
         self.saw(spec.key, &run);
         Ok(Made { run: RunUid(uid), conditions: Vec::new() })
@@ -58,7 +60,7 @@ impl Lifecycle {
                 self.0.cluster.get::<Secret>(at).await.map_err(|error| refused("looking for a Secret", error))?;
             if found.is_none() {
                 return Err(BackendError::NotMade {
-                    reason: Reason::InvalidSpec,
+                    reason: Reason::ConfigMissing,
                     message: format!(
                         "there is no Secret {name} in the namespace {}, and a service of the App has its credentials there",
                         rendered.namespace
@@ -161,7 +163,7 @@ fn collision(rendered: &Rendered, found: &PipelineRun) -> BackendError {
     };
     tracing::error!(run = name, namespace, "a PipelineRun of this name is there already, {whose}");
     BackendError::NotMade {
-        reason: Reason::InvalidSpec,
+        reason: Reason::NameCollision,
         message: format!("there is a PipelineRun {namespace}/{name} already, {whose}"),
     }
 }
