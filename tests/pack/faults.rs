@@ -6,18 +6,9 @@ use taskplane_proto::v1::{self as pb, Reason, ReasonClass, TaskState, WaitReason
 
 use crate::admin::{kubectl, rig};
 use crate::client::image_source;
-use crate::stage::{IMAGE, Stage, end, failed, is_cancelled, succeeded};
+use crate::stage::{IMAGE, Stage, end, failed, is_cancelled, run_of, succeeded};
 
 const RUNS_ON: &str = "exec sleep 600";
-
-fn namespace(stage: &Stage) -> String {
-    format!("space-{}", stage.space)
-}
-
-/// The name of its only attempt's run.
-fn run_of(task: &pb::Task) -> String {
-    format!("t-{}-1", task.uid.replace('-', ""))
-}
 
 async fn running(stage: &Stage) -> pb::Task {
     let task = stage.run(RUNS_ON).await;
@@ -74,7 +65,7 @@ async fn what_a_task_waits_for_is_told_and_it_can_be_cancelled_meanwhile() {
     let huge = stage.client.run_task(huge).await.unwrap();
     waits_for(&stage, &huge, WaitReason::Unschedulable).await;
     let nothing = r#"{"spec":{"hard":{"pods":"0"}}}"#;
-    kubectl(&["patch", "resourcequota", "taskplane", "-n", &namespace(&stage), "--type=merge", "-p", nothing]);
+    kubectl(&["patch", "resourcequota", "taskplane", "-n", &stage.namespace(), "--type=merge", "-p", nothing]);
     let barred = stage.run("true").await;
     waits_for(&stage, &barred, WaitReason::QuotaExceeded).await;
     for task in [huge, barred] {
@@ -87,7 +78,7 @@ async fn a_pod_that_is_deleted_while_its_command_runs_fails_the_task() {
     let stage = Stage::cluster("pod_deleted").await;
     let task = running(&stage).await;
     let pod = format!("{}-task-pod", run_of(&task));
-    kubectl(&["delete", "pod", &pod, "-n", &namespace(&stage), "--wait=false", "--grace-period=2"]);
+    kubectl(&["delete", "pod", &pod, "-n", &stage.namespace(), "--wait=false", "--grace-period=2"]);
     let ended = end(&stage.over(&task.name).await);
     assert_eq!((ended.state, ended.reason, ended.exit_code), (TaskState::Failed, Reason::PodKilled, None));
 }
@@ -103,7 +94,7 @@ async fn a_run_that_is_deleted_behind_our_back_is_lost_once_and_not_run_again() 
     let task = pb::RunTaskRequest { retry_policy: Some(policy), ..stage.task(RUNS_ON) };
     let task = stage.client.run_task(task).await.unwrap();
     stage.running(&task.name).await;
-    kubectl(&["delete", "pipelinerun", &run_of(&task), "-n", &namespace(&stage), "--wait=false"]);
+    kubectl(&["delete", "pipelinerun", &run_of(&task), "-n", &stage.namespace(), "--wait=false"]);
     let task = stage.over(&task.name).await;
     assert_eq!((end(&task), task.attempt), (failed(Reason::Lost, ReasonClass::Unknown, None), 1));
 }
@@ -112,7 +103,7 @@ async fn a_run_that_is_deleted_behind_our_back_is_lost_once_and_not_run_again() 
 async fn a_namespace_that_is_deleted_takes_its_tasks_along() {
     let stage = Stage::cluster("namespace_deleted").await;
     let task = running(&stage).await;
-    kubectl(&["delete", "namespace", &namespace(&stage), "--wait=false"]);
+    kubectl(&["delete", "namespace", &stage.namespace(), "--wait=false"]);
     let task = stage.over(&task.name).await;
     assert_eq!(task.state(), TaskState::Failed, "{task:?}");
     assert!([Reason::Lost, Reason::PodKilled].contains(&task.reason()), "{task:?}");

@@ -5,7 +5,7 @@ use taskplane_proto::v1::{self as pb};
 use crate::admin::all;
 use crate::client::image_source;
 use crate::kit::System;
-use crate::stage::{End, IMAGE, PATIENCE, end, on_cluster, succeeded};
+use crate::stage::{End, IMAGE, PATIENCE, end, on_cluster, run_of, succeeded};
 
 const POINTS: &[&str] = &[
     "backend::tekton::after_post",
@@ -52,7 +52,7 @@ async fn an_executor_that_is_killed_at_any_step_leaves_a_run_that_another_one_en
         let ended = over(&client, &task.name, point).await;
         assert_eq!((ended, client.log(&task.name).await), (succeeded(), "ran\n".to_owned()), "{point}");
         let runs = all("pipelineruns", &format!("space-{space}"));
-        let of_task = runs.iter().filter(|run| run["metadata"]["name"] == format!("t-{}-1", task.uid.replace('-', "")));
+        let of_task = runs.iter().filter(|run| run["metadata"]["name"] == run_of(&task));
         assert!(of_task.count() <= 1, "{point}");
         system.kill(&heir);
     }

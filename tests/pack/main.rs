@@ -15,6 +15,8 @@ mod ends;
 mod faults;
 mod inherits;
 #[cfg(feature = "cluster")]
+mod kept;
+#[cfg(feature = "cluster")]
 mod killed;
 #[path = "../system/kit.rs"]
 #[expect(dead_code, reason = "all that a system can be told; it is told a little here")]

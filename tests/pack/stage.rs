@@ -37,7 +37,7 @@ pub struct Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if self.place == Place::Cluster {
-            crate::admin::leave(&format!("space-{}", self.space));
+            crate::admin::leave(&self.namespace());
         }
     }
 }
@@ -98,6 +98,11 @@ impl Stage {
 
     pub fn app(&self) -> String {
         format!("spaces/{}/apps/a", self.space)
+    }
+
+    #[cfg(feature = "cluster")]
+    pub fn namespace(&self) -> String {
+        format!("space-{}", self.space)
     }
 
     /// Little is enough, so that many have room.
@@ -173,6 +178,12 @@ pub fn succeeded() -> End {
 
 pub fn failed(reason: Reason, class: ReasonClass, exit_code: Option<i32>) -> End {
     End { state: TaskState::Failed, reason, class, exit_code }
+}
+
+/// The name of its first attempt's PipelineRun.
+#[cfg(feature = "cluster")]
+pub fn run_of(task: &pb::Task) -> String {
+    format!("t-{}-1", task.uid.replace('-', ""))
 }
 
 pub fn is_cancelled(task: &pb::Task) -> bool {

@@ -53,6 +53,11 @@ pub trait Backend: Send + Sync + 'static {
     /// after this.
     async fn cancel(&self, run: &RunKey, grace: Option<Duration>) -> Result<(), BackendError>;
 
+    /// A run that is over was told, and its output is archived. `terminated`: it was ended by order.
+    async fn archived(&self, _run: &RunKey, _terminated: bool) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     /// Forgets a run that is over, with its output and its working copy.
     async fn remove(&self, run: &RunKey) -> Result<(), BackendError>;
 
@@ -84,6 +89,8 @@ pub struct Traits {
     /// Runs outlive this process and can be taken over by another one.
     pub adoptable: bool,
     pub runs_images: bool,
+    /// Runs that are over can be looked at for as long as their Tasks are kept; else they go as soon as they are archived.
+    pub keeps: bool,
     /// The command of a run that has a start token starts only once a guard was given its start ticket.
     pub guards: bool,
 }

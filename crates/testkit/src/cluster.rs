@@ -131,7 +131,7 @@ impl ScriptedCluster {
 #[async_trait]
 impl Backend for ScriptedBackend {
     fn traits(&self) -> Traits {
-        Traits { adoptable: true, runs_images: true, guards: self.0.guards }
+        Traits { adoptable: true, runs_images: true, keeps: false, guards: self.0.guards }
     }
 
     async fn recover(&self) -> Result<Vec<Recovered>, BackendError> {

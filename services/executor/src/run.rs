@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use taskplane_backend::{BackendError, Made, Observation, Recovered};
-use taskplane_domain::run::{Fate, Observed, RunEnd, RunKey, RunSpec};
+use taskplane_domain::run::{EndCause, Fate, Observed, RunEnd, RunKey, RunSpec};
 use taskplane_domain::task::{Condition, Reason};
 use taskplane_domain::uid::{Fence, RunUid, SpaceUid};
 use taskplane_logs::LogKey;
@@ -82,6 +82,7 @@ impl Executor {
         // An error: the shipper is gone, and so is what was to be waited for.
         let _ = tokio::time::timeout(SEALING, sealed.wait_for(|sealed| *sealed)).await;
         fail::fail_point!("executor::before_over");
+        let terminated = matches!(fate, Fate::Ended(RunEnd { cause: EndCause::Cancel, .. }));
         let over = Observed::Over { run: uid.clone(), fate };
         if self.reports.tell(run.key, run.fence, over).await == Answer::Fenced && self.outlives() {
             run.let_go();
@@ -89,9 +90,19 @@ impl Executor {
         }
         fail::fail_point!("executor::after_over");
         shipped.await;
+        if self.platform.backend.traits().keeps {
+            return self.keep(run.key, terminated).await;
+        }
         if self.registry.leave(run.key) {
             // Its place need not wait for this.
             self.platform.lifecycle.spawn("removal", self.clone().see_off(run.key, run.fence, uid));
+        }
+    }
+
+    /// A run that stays until its Task goes.
+    async fn keep(&self, key: RunKey, terminated: bool) {
+        if let Err(error) = self.platform.backend.archived(&key, terminated).await {
+            tracing::warn!(%error, "what is left of a run stays until its Task goes");
         }
     }
 

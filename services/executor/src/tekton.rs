@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use taskplane_backend::tekton::client::Access;
@@ -46,6 +47,10 @@ pub struct TektonArgs {
     /// Most pods of one Space at one time, in namespaces that are made
     #[arg(long, env = "TASKPLANE_PODS_PER_SPACE", default_value = "1000", value_name = "PODS")]
     pub pods_per_space: u32,
+    /// How long runs and pods stay once they are over and their log is archived, in seconds; as long as their Tasks are kept
+    /// when unset
+    #[arg(long, env = "TASKPLANE_FINISHED_RUNS", value_name = "SECONDS", value_parser = taskplane_runtime::start::seconds)]
+    pub finished_runs: Option<Duration>,
     /// Where pods reach this executor: its address and port, or its namespace and port
     #[arg(long, env = "TASKPLANE_POD_FACING", value_name = "WHERE:PORT")]
     pub pod_facing: Option<PodFacing>,
@@ -63,6 +68,7 @@ impl TektonArgs {
             pull_secret,
             run_as_user,
             pods_per_space,
+            finished_runs,
             pod_facing,
         } = self;
         let config = TektonConfig {
@@ -74,6 +80,7 @@ impl TektonArgs {
             pull_secrets: pull_secret,
             run_as_user,
             pods_per_space,
+            finished: finished_runs,
             pod_facing,
             ..TektonConfig::default()
         };

@@ -28,6 +28,8 @@ pub struct TektonConfig {
     pub pull_budget: Duration,
     /// How long a run may wait for its pod.
     pub start_deadline: Duration,
+    /// How long runs and pods stay once they are over and archived; as long as their Tasks' rows where nothing is said.
+    pub finished: Option<Duration>,
     /// Where pods reach an executor.
     pub pod_facing: Option<PodFacing>,
     /// None: no Task is asked whether it may start.
@@ -119,6 +121,7 @@ impl Default for TektonConfig {
             pods_per_space: 1000,
             pull_budget: Duration::from_secs(600),
             start_deadline: Duration::from_secs(3600),
+            finished: None,
             pod_facing: None,
             guard: None,
         }

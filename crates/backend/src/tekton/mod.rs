@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use taskplane_domain::log::{Landmark, LogRecord};
 use taskplane_domain::run::{RunKey, RunSpec};
 use taskplane_domain::task::Condition;
@@ -40,6 +41,9 @@ use lifecycle::{Lifecycle, News};
 use logs::Wanted;
 pub use taskplane_manifest::PodFacing;
 use watch::Board;
+
+/// Between two looks for finished runs whose time is up.
+const CLEARING: Duration = Duration::from_secs(15);
 
 #[derive(Clone)]
 pub struct TektonBackend(Arc<Inner>);
@@ -64,14 +68,28 @@ impl TektonBackend {
             News::Cancelling(key) => told.cancelling(&key),
             News::Gone(key) => told.forget(&key),
         });
+        if let Some(age) = config.finished {
+            tokio::spawn(clear_up(lifecycle.clone(), age));
+        }
         Ok(Self(Arc::new(Inner { cluster, board, lifecycle, guards })))
+    }
+}
+
+/// Takes finished runs away when their time is up; it ends with the process, and another replica's goes on.
+async fn clear_up(lifecycle: Lifecycle, age: Duration) {
+    let mut period = tokio::time::interval(CLEARING);
+    loop {
+        period.tick().await;
+        if let Err(error) = lifecycle.remove_finished(age, Timestamp::now()).await {
+            tracing::warn!(%error, "finished runs could not be removed, trying again");
+        }
     }
 }
 
 #[async_trait]
 impl Backend for TektonBackend {
     fn traits(&self) -> Traits {
-        Traits { adoptable: true, runs_images: true, guards: self.0.guards }
+        Traits { adoptable: true, runs_images: true, keeps: true, guards: self.0.guards }
     }
 
     /// Runs outlive this process: nothing of them is over because it ended.
@@ -98,6 +116,10 @@ impl Backend for TektonBackend {
 
     async fn cancel(&self, run: &RunKey, grace: Option<Duration>) -> Result<(), BackendError> {
         self.0.lifecycle.cancel(run, grace).await
+    }
+
+    async fn archived(&self, run: &RunKey, terminated: bool) -> Result<(), BackendError> {
+        self.0.lifecycle.archived(run, terminated).await
     }
 
     async fn remove(&self, run: &RunKey) -> Result<(), BackendError> {

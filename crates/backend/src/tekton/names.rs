@@ -22,6 +22,8 @@ pub const NUMBER: &str = "taskplane.dev/task";
 pub const SPEC_HASH: &str = "taskplane.dev/spec-hash";
 /// The Secrets that a run's pod reads.
 pub const SECRETS: &str = "taskplane.dev/secrets";
+/// Its end is told and its log archived; only where finished runs go before their Tasks do.
+pub const ARCHIVED: &str = "taskplane.dev/archived";
 /// Tekton continues this trace.
 pub const SPAN_CONTEXT: &str = "tekton.dev/pipelinerunSpanContext";
 

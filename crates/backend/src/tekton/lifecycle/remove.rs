@@ -1,14 +1,23 @@
 //! Forgetting a run, with everything that it made.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::json;
 use taskplane_domain::run::RunKey;
+use tokio::time::Instant;
 
 use super::Lifecycle;
 use crate::BackendError;
 use crate::tekton::client::{At, CallError, Manner, Meant, Read};
 use crate::tekton::names;
 use crate::tekton::types::{PipelineRun, Pod, TaskRun, said};
+
+/// How long a removal is looked at before it is told to be unfinished.
+const PATIENCE: Duration = Duration::from_secs(4);
+const LOOK: Duration = Duration::from_millis(400);
 
 /// What is still there of a run.
 #[derive(Default)]
@@ -22,6 +31,59 @@ struct Rests {
 impl Lifecycle {
     /// Done when nothing of it is left, nor of earlier attempts, whose runs stay as long; until then, an error that says what is.
     pub async fn remove(&self, key: &RunKey) -> Result<(), BackendError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.try_remove(key).await {
+                // What was just told to go is on its way.
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK).await,
+                done => return done,
+            }
+        }
+    }
+
+    /// The pod of a run that was ended by order goes once its log is archived; where `finished` says so, its time is noted, and
+    /// all of it goes that much later.
+    pub async fn archived(&self, key: &RunKey, terminated: bool) -> Result<(), BackendError> {
+        let failed = |error: CallError| error.during("clearing up after a run");
+        let Some(namespace) = self.namespace(key) else { return Ok(()) };
+        let cluster = &self.0.cluster;
+        if terminated {
+            let pods = cluster.list::<Pod>(Some(&namespace), &names::attempt_selector(key)).await.map_err(failed)?;
+            for Pod { metadata, .. } in &pods {
+                self.delete::<Pod>(metadata).await.map_err(failed)?;
+            }
+        }
+        if self.0.config.finished.is_some() {
+            let change = json!({"metadata": {"labels": {names::ARCHIVED: "true"}}});
+            let name = key.to_string();
+            match cluster.merge::<PipelineRun>(At::new(&namespace, &name), &change).await {
+                Ok(_) | Err(CallError::Refused { code: 404, .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what was archived `age` ago. Says how many.
+    pub async fn remove_finished(&self, age: Duration, now: Timestamp) -> Result<usize, BackendError> {
+        let failed = |error: CallError| error.during("looking for finished runs");
+        let selector = format!("{}=true", names::ARCHIVED);
+        let runs = self.0.cluster.list::<PipelineRun>(None, &selector).await.map_err(failed)?;
+        let is_old = |run: &&PipelineRun| {
+            let over = run.status.completion_time.or(run.metadata.creation_timestamp.as_ref().map(|time| time.0));
+            over.is_some_and(|over| now.duration_since(over).unsigned_abs() >= age && over <= now)
+        };
+        let mut removed = 0;
+        for run in runs.iter().filter(is_old) {
+            if let Some(key) = names::key_of(run.metadata.labels.as_ref()) {
+                self.remove(&key).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn try_remove(&self, key: &RunKey) -> Result<(), BackendError> {
         let failed = |error: CallError| error.during("removing a run");
         let cluster = &self.0.cluster;
         let known = self.namespace(key);
