@@ -84,8 +84,6 @@ pub struct Traits {
     /// Runs outlive this process and can be taken over by another one.
     pub adoptable: bool,
     pub runs_images: bool,
-    /// The command of a run that has a start token starts only once a guard was given its start ticket.
-    pub guards: bool,
 }
 
 /// A run that was made, or was there already.
@@ -94,6 +92,8 @@ pub struct Made {
     pub run: RunUid,
     /// What will not be as the spec asks for.
     pub conditions: Vec<Condition>,
+    /// Its command starts only once its guard was given the start ticket.
+    pub guarded: bool,
 }
 
 /// A run that was found at the start.

@@ -35,7 +35,7 @@ use taskplane_domain::task::Condition;
 
 use crate::{Backend, BackendError, Made, Observation, Recovered, Traits};
 use client::{AccessError, Cluster};
-pub use config::{Account, Guard, PodSecurity, TektonConfig};
+pub use config::{Account, Guard, Pins, PodSecurity, TektonConfig};
 use lifecycle::{Lifecycle, News};
 use logs::Wanted;
 pub use taskplane_manifest::PodFacing;
@@ -48,14 +48,12 @@ struct Inner {
     cluster: Arc<Cluster>,
     board: Arc<Board>,
     lifecycle: Lifecycle,
-    guards: bool,
 }
 
 impl TektonBackend {
     /// Reaches the cluster, and begins to watch it.
     pub async fn start(config: TektonConfig) -> Result<Self, AccessError> {
         let config = Arc::new(config);
-        let guards = config.guard.is_some();
         let cluster = Arc::new(Cluster::connect(&config.access).await?);
         let board = Board::start(&cluster);
         let told = Arc::clone(&board);
@@ -64,14 +62,14 @@ impl TektonBackend {
             News::Cancelling(key) => told.cancelling(&key),
             News::Gone(key) => told.forget(&key),
         });
-        Ok(Self(Arc::new(Inner { cluster, board, lifecycle, guards })))
+        Ok(Self(Arc::new(Inner { cluster, board, lifecycle })))
     }
 }
 
 #[async_trait]
 impl Backend for TektonBackend {
     fn traits(&self) -> Traits {
-        Traits { adoptable: true, runs_images: true, guards: self.0.guards }
+        Traits { adoptable: true, runs_images: true }
     }
 
     /// Runs outlive this process: nothing of them is over because it ended.

@@ -22,6 +22,8 @@ pub const NUMBER: &str = "taskplane.dev/task";
 pub const SPEC_HASH: &str = "taskplane.dev/spec-hash";
 /// The Secrets that a run's pod reads.
 pub const SECRETS: &str = "taskplane.dev/secrets";
+/// On a run whose command starts only with a ticket.
+pub const GUARDED: &str = "taskplane.dev/guarded";
 /// Tekton continues this trace.
 pub const SPAN_CONTEXT: &str = "tekton.dev/pipelinerunSpanContext";
 
@@ -71,6 +73,11 @@ pub fn task_run(key: &RunKey) -> String {
 /// What only this run's pod reads; it goes with the run.
 pub fn own_secret(run: &str) -> String {
     format!("{run}-env")
+}
+
+/// What its guard is told; it goes with the run too.
+pub fn guard_secret(run: &str) -> String {
+    format!("{run}-guard")
 }
 
 pub fn pod(key: &RunKey) -> String {
