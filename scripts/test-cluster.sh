@@ -35,6 +35,9 @@ fi
 export TASKPLANE_KUBECONFIG="$work/kubeconfig"
 (umask 077 && "$rig" account taskplane taskplane-executor >"$TASKPLANE_KUBECONFIG")
 
+# The step before guarded commands.
+scripts/guard-image.sh load || { summary "0 passed, 1 failed"; exit 1; }
+
 pack() { # ARGUMENTS… of the test program
     "$rig" exec cargo test -p taskplane-backend --features cluster --test cluster --color never -- "$@" 2>&1 | tee -a "$work/log"
     return "${PIPESTATUS[0]}"

@@ -8,3 +8,4 @@ mod faults;
 mod kit;
 mod orders;
 mod seen;
+mod tickets;
