@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 what=${1:-} archive=${2:-guard.tar}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 name=${3:-docker.io/taskplane/guard:$version}
-target=x86_64-unknown-linux-gnu
+target=$(rustc -vV | sed -n 's/^host: //p')
 [ "$what" = load ] || [ "$what" = save ] || { sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 2; }
 
 # With --target, so that these flags are the guard's alone and not those of build scripts.

@@ -42,6 +42,9 @@ fi
 export TASKPLANE_KUBECONFIG="$work/kubeconfig"
 (umask 077 && "$rig" account taskplane taskplane-executor >"$TASKPLANE_KUBECONFIG")
 
+# The step before guarded commands.
+scripts/guard-image.sh load || end "0 passed, 1 failed"
+
 broken=0
 pack() { # TARGET, and ARGUMENTS… of the test program
     local target="$1"

@@ -91,8 +91,6 @@ pub struct Traits {
     pub runs_images: bool,
     /// Runs that are over can be looked at for as long as their Tasks are kept; else they go as soon as they are archived.
     pub keeps: bool,
-    /// The command of a run that has a start token starts only once a guard was given its start ticket.
-    pub guards: bool,
 }
 
 /// A run that was made, or was there already.
@@ -101,6 +99,8 @@ pub struct Made {
     pub run: RunUid,
     /// What will not be as the spec asks for.
     pub conditions: Vec<Condition>,
+    /// Its command starts only once its guard was given the start ticket.
+    pub guarded: bool,
 }
 
 /// A run that was found at the start.

@@ -33,8 +33,8 @@ pub struct Terms {
     pub pods: u32,
     /// Namespace and name of the executor's ServiceAccount; none: it has its rights already.
     pub account: Option<(String, String)>,
-    /// Where pods reach an executor.
-    pub pod_facing: Option<PodFacing>,
+    /// Where pods reach executors.
+    pub pod_facing: Vec<PodFacing>,
 }
 
 /// What every pod may reach beside what its security groups say.
@@ -137,19 +137,19 @@ pub fn furniture(space: &Space<'_>, terms: &Terms) -> Furniture {
             "spec": {
                 "podSelector": {},
                 "policyTypes": ["Ingress", "Egress"],
-                "egress": egress(pod_facing.as_ref()),
+                "egress": egress(pod_facing),
             },
         }),
     }
 }
 
 /// DNS, and whom a guard asks. The rest is for security groups to say; nothing comes in.
-fn egress(pod_facing: Option<&PodFacing>) -> Value {
+fn egress(pod_facing: &[PodFacing]) -> Value {
     let dns = json!({
         "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
         "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
     });
-    let executor = pod_facing.map(|facing| {
+    let executors = pod_facing.iter().map(|facing| {
         let (to, port) = match facing {
             PodFacing::Block { cidr, port } => (json!({"ipBlock": {"cidr": cidr}}), port),
             PodFacing::Namespace { namespace, port } => {
@@ -158,7 +158,7 @@ fn egress(pod_facing: Option<&PodFacing>) -> Value {
         };
         json!({"to": [to], "ports": [{"protocol": "TCP", "port": port}]})
     });
-    std::iter::once(dns).chain(executor).collect()
+    std::iter::once(dns).chain(executors).collect()
 }
 
 #[cfg(test)]
@@ -172,7 +172,7 @@ mod tests {
             pod_security: "baseline".into(),
             pods: 7,
             account,
-            pod_facing: Some(PodFacing::Block { cidr: "10.99.0.1/32".into(), port: 7073 }),
+            pod_facing: vec!["10.99.0.1:7073".parse().unwrap(), "taskplane:7073".parse().unwrap()],
         };
         furniture(&space, &terms)
     }
@@ -183,8 +183,10 @@ mod tests {
         assert_eq!(policy["spec"]["podSelector"], json!({}));
         assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
         assert_eq!(policy["spec"].get("ingress"), None);
-        assert_eq!(policy["spec"]["egress"].as_array().unwrap().len(), 2);
+        assert_eq!(policy["spec"]["egress"].as_array().unwrap().len(), 3);
         assert_eq!(policy["spec"]["egress"][1]["to"], json!([{"ipBlock": {"cidr": "10.99.0.1/32"}}]));
+        let executors = json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "taskplane"}}}]);
+        assert_eq!(policy["spec"]["egress"][2]["to"], executors);
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl ScriptedCluster {
 #[async_trait]
 impl Backend for ScriptedBackend {
     fn traits(&self) -> Traits {
-        Traits { adoptable: true, runs_images: true, keeps: false, guards: self.0.guards }
+        Traits { adoptable: true, runs_images: true, keeps: false }
     }
 
     async fn recover(&self) -> Result<Vec<Recovered>, BackendError> {
@@ -152,7 +152,8 @@ impl Backend for ScriptedBackend {
         };
         self.0.runs().entry(spec.key).or_insert_with(new);
         self.0.change(spec.key, |_| {});
-        Ok(Made { run: uid, conditions: Vec::new() })
+        let guarded = self.0.guards && spec.start_token.is_some();
+        Ok(Made { run: uid, conditions: Vec::new(), guarded })
     }
 
     async fn release(&self, run: &RunKey) -> Result<(), BackendError> {

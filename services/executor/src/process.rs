@@ -102,14 +102,14 @@ impl ExecutorProcessArgs {
             "--logs-listen {} says not where the api is to dial: add --logs-advertise HOST:PORT",
             self.logs_listen
         );
+        let tickets = self.tickets.check()?;
         match self.backend {
             BackendKind::Local => self.local.check().map(drop)?,
             #[cfg(feature = "tekton")]
-            BackendKind::Tekton => {}
+            BackendKind::Tekton => self.tekton.check(tickets.as_ref()).map(drop)?,
         }
         let api = internal.dial(Role::Api, self.api_address.clone()).context("--api-address must not be dialled")?;
         let objects = Objects::open(&self.objects_url).context("--objects-url")?;
-        let tickets = self.tickets.check()?;
         Ok(Settings { args: self, internal, api, objects, tickets })
     }
 }
@@ -152,7 +152,7 @@ impl Settings {
                 Ok(Arc::new(args.local.open(directory.join("runs"), args.grace, &self.objects)?))
             }
             #[cfg(feature = "tekton")]
-            BackendKind::Tekton => Ok(Arc::new(args.tekton.clone().open().await?)),
+            BackendKind::Tekton => Ok(Arc::new(args.tekton.open(self.tickets.as_ref()).await?)),
         }
     }
 }

@@ -58,7 +58,7 @@ impl Session {
         recovered: &[Recovered],
         pulse: &Pulse,
     ) -> anyhow::Result<Option<Self>> {
-        let Traits { adoptable, runs_images, keeps: _, guards: _ } = platform.backend.traits();
+        let Traits { adoptable, runs_images, keeps: _ } = platform.backend.traits();
         let request = pb::OpenSessionRequest {
             executor: args.executor_name.as_ref().map_or(CLUSTER, Name::as_str).to_owned(),
             cluster: CLUSTER.to_owned(),

@@ -1,12 +1,16 @@
 //! The Tekton backend as an executor composes it: Tasks as PipelineRuns of a cluster.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use taskplane_backend::tekton::client::Access;
-use taskplane_backend::tekton::{Account, PodFacing, PodSecurity, TektonBackend, TektonConfig};
+use taskplane_backend::tekton::{Account, Guard, Pins, PodFacing, PodSecurity, TektonBackend, TektonConfig};
+
+use crate::tickets_args::Tickets;
 
 /// Settings of the Tekton backend.
 #[derive(Debug, Clone, clap::Args)]
@@ -51,13 +55,21 @@ pub struct TektonArgs {
     /// when unset
     #[arg(long, env = "TASKPLANE_FINISHED_RUNS", value_name = "SECONDS", value_parser = taskplane_runtime::start::seconds)]
     pub finished_runs: Option<Duration>,
-    /// Where pods reach this executor: its address and port, or its namespace and port
-    #[arg(long, env = "TASKPLANE_POD_FACING", value_name = "WHERE:PORT")]
-    pub pod_facing: Option<PodFacing>,
+    /// Image of the guard, the step that asks for a Task's start ticket; needed with --tickets-listen
+    #[arg(long, env = "TASKPLANE_GUARD_IMAGE", value_name = "IMAGE")]
+    pub guard_image: Option<String>,
+    /// Where the policies of namespaces let pods reach executors: their address and port, or their namespace and port; several
+    /// with commas between; what --tickets-advertise says when unset
+    #[arg(long, env = "TASKPLANE_POD_FACING", value_name = "WHERE:PORT", value_delimiter = ',')]
+    pub pod_facing: Vec<PodFacing>,
+    /// How long a guard asks for its start ticket, in seconds: what the control plane was told
+    #[arg(long, env = "TASKPLANE_START_DEADLINE", default_value = "3600", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub start_deadline: u32,
 }
 
 impl TektonArgs {
-    pub async fn open(self) -> anyhow::Result<TektonBackend> {
+    /// `tickets`: what this executor serves to guards.
+    pub fn check(&self, tickets: Option<&Tickets>) -> anyhow::Result<TektonConfig> {
         let Self {
             kubeconfig,
             cluster_calls,
@@ -69,9 +81,16 @@ impl TektonArgs {
             run_as_user,
             pods_per_space,
             finished_runs,
+            guard_image,
             pod_facing,
-        } = self;
-        let config = TektonConfig {
+            start_deadline,
+        } = self.clone();
+        let guard = guard(guard_image, tickets)?;
+        let pod_facing = match &guard {
+            Some(guard) if pod_facing.is_empty() && manage_namespaces => facing(&guard.addresses)?,
+            _ => pod_facing,
+        };
+        Ok(TektonConfig {
             access: Access { kubeconfig, calls_per_second: cluster_calls },
             manage_namespaces,
             namespace_prefix,
@@ -82,8 +101,51 @@ impl TektonArgs {
             pods_per_space,
             finished: finished_runs,
             pod_facing,
+            guard,
+            start_deadline: Duration::from_secs(start_deadline.into()),
             ..TektonConfig::default()
-        };
+        })
+    }
+
+    pub async fn open(&self, tickets: Option<&Tickets>) -> anyhow::Result<TektonBackend> {
+        let config = self.check(tickets)?;
         TektonBackend::start(config).await.context("--kubeconfig, or the lack of one, leads to no cluster")
     }
 }
+
+fn guard(image: Option<String>, tickets: Option<&Tickets>) -> anyhow::Result<Option<Guard>> {
+    let (image, tickets) = match (image, tickets) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => bail!("--guard-image needs --tickets-listen: there would be nobody for a guard to ask"),
+        (None, Some(_)) => {
+            bail!("--tickets-listen with --backend tekton needs --guard-image: there would be no guard to ask")
+        }
+        (Some(image), Some(tickets)) => (image, tickets.clone()),
+    };
+    for address in &tickets.addresses {
+        ensure!(!address.is_loopback(), "--tickets-advertise {address} is no address that a pod can reach");
+    }
+    let addresses = tickets.addresses.iter().map(ToString::to_string).collect();
+    let pins = Pins::new(move || {
+        let pins = tickets.pins().map_err(std::io::Error::other)?;
+        Ok(pins.iter().map(ToString::to_string).collect())
+    });
+    pins.now().context("--tickets-cert")?;
+    Ok(Some(Guard { image, addresses, pins }))
+}
+
+/// A policy knows addresses, and no names.
+fn facing(addresses: &[String]) -> anyhow::Result<Vec<PodFacing>> {
+    let place = |address: &String| match address.parse::<SocketAddr>() {
+        Ok(_) => address.parse().map_err(anyhow::Error::msg),
+        Err(_) => bail!(
+            "--pod-facing is missing: --tickets-advertise {address} is no IP address and port, and a namespace's policy \
+             must let its pods reach executors; say their NAMESPACE:PORT or ADDRESS:PORT"
+        ),
+    };
+    addresses.iter().map(place).collect()
+}
+
+#[cfg(test)]
+#[path = "tekton_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use taskplane_runtime::dial::Address;
 use taskplane_runtime::tls::{Identity, ServerTls};
 use taskplane_runtime::{Lifecycle, net, server};
@@ -17,16 +17,16 @@ use crate::tickets;
 #[derive(Debug, Clone, clap::Args)]
 pub struct TicketsArgs {
     /// Where guards in pods ask whether a command may start; Tasks do without guards when unset
-    #[arg(long, env = "TASKPLANE_TICKETS_LISTEN", value_name = "ADDRESS:PORT", requires_all = ["tickets_cert", "tickets_key", "tickets_advertise"])]
+    #[arg(long, env = "TASKPLANE_TICKETS_LISTEN", value_name = "ADDRESS:PORT")]
     pub tickets_listen: Option<SocketAddr>,
     /// How pods dial executors of this cluster for that; several with commas between
     #[arg(long, env = "TASKPLANE_TICKETS_ADVERTISE", value_name = "HOST:PORT", value_delimiter = ',')]
     pub tickets_advertise: Vec<Address>,
     /// What guards are shown, in PEM: they know this very certificate, whoever signed it and for whatever name
-    #[arg(long, env = "TASKPLANE_TICKETS_CERT", value_name = "FILE", requires = "tickets_key")]
+    #[arg(long, env = "TASKPLANE_TICKETS_CERT", value_name = "FILE")]
     pub tickets_cert: Option<PathBuf>,
     /// The key of that certificate, in PEM
-    #[arg(long, env = "TASKPLANE_TICKETS_KEY", value_name = "FILE", requires = "tickets_cert")]
+    #[arg(long, env = "TASKPLANE_TICKETS_KEY", value_name = "FILE")]
     pub tickets_key: Option<PathBuf>,
     /// SHA-256 of further certificates that guards are to trust: of other executors of the cluster, or the one to come
     #[arg(long, env = "TASKPLANE_TICKETS_PIN", value_name = "SHA256", value_delimiter = ',')]
@@ -69,14 +69,19 @@ pub struct Tickets {
 impl TicketsArgs {
     /// None: there are no start tickets here.
     pub fn check(&self) -> anyhow::Result<Option<Tickets>> {
-        let (Some(listen), Some(certificate), Some(key)) = (self.tickets_listen, &self.tickets_cert, &self.tickets_key)
-        else {
-            ensure!(self.tickets_listen.is_none(), "--tickets-listen needs --tickets-cert and --tickets-key");
+        let Self { tickets_listen, tickets_advertise, tickets_cert, tickets_key, tickets_pin } = self;
+        let Some(listen) = *tickets_listen else {
+            let none = tickets_advertise.is_empty() && tickets_pin.is_empty();
+            let none = none && tickets_cert.is_none() && tickets_key.is_none();
+            ensure!(none, "the other --tickets settings need --tickets-listen: there would be nobody to answer guards");
             return Ok(None);
+        };
+        let (Some(certificate), Some(key), false) = (tickets_cert, tickets_key, tickets_advertise.is_empty()) else {
+            bail!("--tickets-listen needs --tickets-advertise, --tickets-cert and --tickets-key");
         };
         let identity = Identity { certificate: certificate.clone(), key: key.clone() };
         let tls = ServerTls::public(identity.clone()).context("--tickets-cert and --tickets-key cannot be used")?;
-        let (addresses, further) = (self.tickets_advertise.clone(), self.tickets_pin.clone());
+        let (addresses, further) = (tickets_advertise.clone(), tickets_pin.clone());
         Ok(Some(Tickets { listen, tls, identity, addresses, further }))
     }
 }

@@ -101,7 +101,8 @@ async fn make_within(
     match made {
         Ok(pipe) => {
             let unmet = not_enforced_locally(&spec.security_groups);
-            let made = Made { run, conditions: group.conditions.iter().cloned().chain(unmet).collect() };
+            let made =
+                Made { run, conditions: group.conditions.iter().cloned().chain(unmet).collect(), guarded: false };
             Ok((Arc::new(Run::new(spec.key, made, dir.to_owned(), pipe)), shim))
         }
         Err(error) => {

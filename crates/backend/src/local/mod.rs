@@ -108,7 +108,7 @@ impl Drop for LocalBackend {
 #[async_trait]
 impl Backend for LocalBackend {
     fn traits(&self) -> Traits {
-        Traits { adoptable: false, runs_images: false, keeps: false, guards: false }
+        Traits { adoptable: false, runs_images: false, keeps: false }
     }
 
     async fn recover(&self) -> Result<Vec<Recovered>, BackendError> {

@@ -49,7 +49,7 @@ enum Given {
 
 impl Run {
     pub(super) fn new(key: RunKey, made: Made, dir: PathBuf, pipe: File) -> Self {
-        let Made { run: uid, conditions } = made;
+        let Made { run: uid, conditions, guarded: _ } = made;
         let orders = Mutex::new(Orders { pipe: Some(pipe), given: Given::Nothing });
         Self { key, uid, conditions, dir, phase: watch::Sender::new(Phase::Inert), force: Notify::new(), orders }
     }
@@ -62,7 +62,7 @@ impl Run {
     }
 
     pub(super) fn made(&self) -> Made {
-        Made { run: self.uid.clone(), conditions: self.conditions.clone() }
+        Made { run: self.uid.clone(), conditions: self.conditions.clone(), guarded: false }
     }
 
     pub(super) fn observation(&self) -> Observation {

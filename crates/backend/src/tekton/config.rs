@@ -1,7 +1,9 @@
 //! What is said of a cluster when its executor starts.
 
+use std::io;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use taskplane_manifest::{PodFacing, Terms};
@@ -26,12 +28,12 @@ pub struct TektonConfig {
     pub pods_per_space: u32,
     /// Added to a Task's own timeout before Tekton ends its pod.
     pub pull_budget: Duration,
-    /// How long a run may wait for its pod.
+    /// How long a run may wait for its pod, and for its start ticket.
     pub start_deadline: Duration,
     /// How long runs and pods stay once they are over and archived; as long as their Tasks' rows where nothing is said.
     pub finished: Option<Duration>,
-    /// Where pods reach an executor.
-    pub pod_facing: Option<PodFacing>,
+    /// Where pods reach executors.
+    pub pod_facing: Vec<PodFacing>,
     /// None: no Task is asked whether it may start.
     pub guard: Option<Guard>,
 }
@@ -65,13 +67,32 @@ pub enum PodSecurity {
 }
 
 /// The step before the command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Guard {
     pub image: String,
-    /// Where pods reach an executor: `host:port`.
-    pub address: String,
-    /// Of the certificate that answers there.
-    pub certificate_sha256: String,
+    /// Where pods reach executors of this cluster: `host:port`.
+    pub addresses: Vec<String>,
+    pub pins: Pins,
+}
+
+/// SHA-256 of the certificates that may answer there, as they are now: certificates are renewed while an executor runs.
+#[derive(Clone)]
+pub struct Pins(Arc<dyn Fn() -> io::Result<Vec<String>> + Send + Sync>);
+
+impl Pins {
+    pub fn new(now: impl Fn() -> io::Result<Vec<String>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub fn now(&self) -> io::Result<Vec<String>> {
+        self.0()
+    }
+}
+
+impl std::fmt::Debug for Pins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pins(…)")
+    }
 }
 
 impl PodSecurity {
@@ -122,7 +143,7 @@ impl Default for TektonConfig {
             pull_budget: Duration::from_secs(600),
             start_deadline: Duration::from_secs(3600),
             finished: None,
-            pod_facing: None,
+            pod_facing: Vec::new(),
             guard: None,
         }
     }

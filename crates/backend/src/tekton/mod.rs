@@ -36,7 +36,7 @@ use taskplane_domain::task::Condition;
 
 use crate::{Backend, BackendError, Made, Observation, Recovered, Traits};
 use client::{AccessError, Cluster};
-pub use config::{Account, Guard, PodSecurity, TektonConfig};
+pub use config::{Account, Guard, Pins, PodSecurity, TektonConfig};
 use lifecycle::{Lifecycle, News};
 use logs::Wanted;
 pub use taskplane_manifest::PodFacing;
@@ -52,14 +52,12 @@ struct Inner {
     cluster: Arc<Cluster>,
     board: Arc<Board>,
     lifecycle: Lifecycle,
-    guards: bool,
 }
 
 impl TektonBackend {
     /// Reaches the cluster, and begins to watch it.
     pub async fn start(config: TektonConfig) -> Result<Self, AccessError> {
         let config = Arc::new(config);
-        let guards = config.guard.is_some();
         let cluster = Arc::new(Cluster::connect(&config.access).await?);
         let board = Board::start(&cluster);
         let told = Arc::clone(&board);
@@ -71,7 +69,7 @@ impl TektonBackend {
         if let Some(age) = config.finished {
             tokio::spawn(clear_up(lifecycle.clone(), age));
         }
-        Ok(Self(Arc::new(Inner { cluster, board, lifecycle, guards })))
+        Ok(Self(Arc::new(Inner { cluster, board, lifecycle })))
     }
 }
 
@@ -89,7 +87,7 @@ async fn clear_up(lifecycle: Lifecycle, age: Duration) {
 #[async_trait]
 impl Backend for TektonBackend {
     fn traits(&self) -> Traits {
-        Traits { adoptable: true, runs_images: true, keeps: true, guards: self.0.guards }
+        Traits { adoptable: true, runs_images: true, keeps: true }
     }
 
     /// Runs outlive this process: nothing of them is over because it ended.

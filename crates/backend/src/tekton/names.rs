@@ -24,6 +24,8 @@ pub const SPEC_HASH: &str = "taskplane.dev/spec-hash";
 pub const SECRETS: &str = "taskplane.dev/secrets";
 /// Its end is told and its log archived; only where finished runs go before their Tasks do.
 pub const ARCHIVED: &str = "taskplane.dev/archived";
+/// On a run whose command starts only with a ticket.
+pub const GUARDED: &str = "taskplane.dev/guarded";
 /// Tekton continues this trace.
 pub const SPAN_CONTEXT: &str = "tekton.dev/pipelinerunSpanContext";
 
@@ -73,6 +75,11 @@ pub fn task_run(key: &RunKey) -> String {
 /// What only this run's pod reads; it goes with the run.
 pub fn own_secret(run: &str) -> String {
     format!("{run}-env")
+}
+
+/// What its guard is told; it goes with the run too.
+pub fn guard_secret(run: &str) -> String {
+    format!("{run}-guard")
 }
 
 pub fn pod(key: &RunKey) -> String {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota, ServiceAc
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::core::NamespaceResourceScope;
-use serde_json::Value;
+use serde_json::{Value, json};
 use taskplane_domain::run::RunSpec;
 use taskplane_domain::task::Reason;
 use tokio::time::Instant;
@@ -121,7 +121,20 @@ impl Spaces {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         made::<LimitRange>(&self.cluster, namespace, &limits).await?;
-        made::<NetworkPolicy>(&self.cluster, namespace, &policy).await
+        self.policy(namespace, &policy).await
+    }
+
+    /// What every pod may reach changes with where executors are reached.
+    async fn policy(&self, namespace: &str, policy: &Value) -> Result<(), CallError> {
+        let at = At::new(namespace, policy["metadata"]["name"].as_str().unwrap_or_default());
+        let Some(found) = self.cluster.get::<NetworkPolicy>(at).await? else {
+            return created::<NetworkPolicy>(&self.cluster, Some(namespace), policy).await;
+        };
+        let egress = found.spec.and_then(|spec| spec.egress);
+        if serde_json::to_value(egress).is_ok_and(|egress| egress != policy["spec"]["egress"]) {
+            self.cluster.merge::<NetworkPolicy>(at, &json!({"spec": policy["spec"]})).await?;
+        }
+        Ok(())
     }
 
     fn is_fresh(&self, what: &str) -> bool {

@@ -9,3 +9,4 @@ mod faults;
 mod kit;
 mod orders;
 mod seen;
+mod tickets;

@@ -25,9 +25,10 @@ pub struct SpaceManifestArgs {
     /// Pods at one time
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub pods: u32,
-    /// Where pods ask an executor for their start tickets: an address and a port, or its namespace and a port
-    #[arg(long, value_name = "WHERE:PORT", value_parser = pod_facing)]
-    pub pod_facing: Option<PodFacing>,
+    /// Where pods ask executors for their start tickets: an address and a port, or their namespace and a port; several with
+    /// commas between
+    #[arg(long, value_name = "WHERE:PORT", value_delimiter = ',', value_parser = pod_facing)]
+    pub pod_facing: Vec<PodFacing>,
 }
 
 impl SpaceManifestArgs {

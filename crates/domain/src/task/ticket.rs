@@ -106,9 +106,10 @@ impl Task {
     pub(super) fn guarded_fate(&self, fate: Fate) -> Fate {
         match (&self.guard, fate) {
             (Guard::Waiting, _) if self.state.was_asked_to_end() || self.state.missed_its_start() => Fate::NeverStarted,
-            (Guard::Granted(_), Fate::NeverStarted) => {
+            (Guard::Granted(_), Fate::NeverStarted) if !self.state.was_asked_to_end() => {
                 Fate::Lost { message: "the run is gone, and its command had its start ticket".to_owned() }
             }
+            (Guard::Granted(_), Fate::Ended(end)) => Fate::Ended(unless_it_ran_unseen(end)),
             (_, fate) => fate,
         }
     }
@@ -132,6 +133,19 @@ impl Task {
             },
         };
         self.fails(failure, finished_at, at)
+    }
+}
+
+/// The platform's word on a run whose command had its ticket, by somebody who had not seen it run when it ended: what they say of
+/// it is true of a command that never started.
+fn unless_it_ran_unseen(end: RunEnd) -> RunEnd {
+    match end.cause {
+        EndCause::Platform { reason, class: _ } if end.started_at.is_none() => {
+            let seen = if end.message.is_empty() { "what it ran on ended it" } else { &end.message };
+            let message = format!("{seen}; the command had its start ticket, and nobody saw it end");
+            RunEnd { cause: EndCause::Platform { reason, class: Class::Unknown }, message, ..end }
+        }
+        _ => end,
     }
 }
 

@@ -129,9 +129,34 @@ fn without_a_ticket_an_end_of_the_platforms_keeps_its_class_and_nothing_of_it_is
         let Outcome::Failed(failure) = outcome(&task) else { panic!("{task:?}") };
         assert_eq!((failure.reason, failure.class, failure.exit), (Reason::NodeFailure, told, Exit::default()));
     }
-    let task = over(granted(guarded()), platform(Class::Unknown));
-    let Outcome::Failed(failure) = outcome(&task) else { panic!("{task:?}") };
-    assert_eq!((failure.reason, failure.class), (Reason::NodeFailure, Class::Unknown));
+}
+
+#[test]
+fn an_end_of_the_platforms_before_anybody_saw_the_command_is_unknown_once_it_had_its_ticket() {
+    let every = vec![Class::User, Class::Infrastructure, Class::Configuration];
+    let policy = RetryPolicy::parse(3, None, every, false).unwrap();
+    for class in [Class::User, Class::Infrastructure, Class::Configuration, Class::Unknown] {
+        let cause = EndCause::Platform { reason: Reason::NodePressure, class };
+        let task = over(granted(guarded_with(policy.clone())), ended(cause, None));
+        let Outcome::Failed(failure) = outcome(&task) else { panic!("{task:?}") };
+        assert_eq!((failure.reason, failure.class), (Reason::NodePressure, Class::Unknown), "not tried again");
+        assert!(failure.message.ends_with("had its start ticket, and nobody saw it end"), "{}", failure.message);
+    }
+    let unknown = RetryPolicy::parse(3, None, vec![], true).unwrap();
+    let cause = EndCause::Platform { reason: Reason::NodeFailure, class: Class::Infrastructure };
+    let again = over(granted(guarded_with(unknown)), ended(cause, None));
+    assert_eq!((again.state.kind(), again.attempt), (StateKind::Pending, 2), "unless that was asked for");
+}
+
+#[test]
+fn whoever_saw_the_command_run_is_believed_about_its_end() {
+    let policy = RetryPolicy::parse(2, None, vec![Class::Infrastructure], false).unwrap();
+    let cause = EndCause::Platform { reason: Reason::PodKilled, class: Class::Infrastructure };
+    let exit = Exit::default();
+    let end =
+        RunEnd { cause, exit, started_at: Some(at(3)), finished_at: at(8), message: "its pod was deleted".into() };
+    let task = over(granted(guarded_with(policy)), Fate::Ended(end));
+    assert_eq!((task.state.kind(), task.attempt), (StateKind::Pending, 2));
 }
 
 #[test]
@@ -168,6 +193,17 @@ fn a_refused_start_lets_the_cancel_go_on() {
     }
     let given_up = guarded().give_up_starting(at(4000)).unwrap().into_task();
     assert_eq!(outcome(&over(given_up, refused())).reason(), Some(Reason::StartDeadline));
+}
+
+#[test]
+fn a_cancel_is_one_also_when_nobody_saw_the_command_that_had_its_ticket() {
+    let cancelling = granted(guarded()).cancel(at(4)).unwrap().into_task();
+    let task = over(cancelling, Fate::NeverStarted);
+    assert_eq!((task.state.kind(), outcome(&task).message()), (StateKind::Cancelled, "cancelled while it ran"));
+    assert_eq!(task.state.started_at(), Some(at(3)));
+    let cancelling = granted(guarded()).cancel(at(4)).unwrap().into_task();
+    let task = over(cancelling, Fate::Lost { message: "its node is gone".into() });
+    assert_eq!(outcome(&task).reason(), Some(Reason::Lost), "it may still be running");
 }
 
 #[test]

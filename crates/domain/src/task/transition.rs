@@ -134,7 +134,9 @@ impl Task {
     pub(super) fn settle(mut self, fate: Fate, at: Timestamp) -> Transition {
         match self.guarded_fate(fate) {
             Fate::NeverStarted if self.state.was_asked_to_end() => {
-                self.finishes(cancelled("before it started", Exit::default()), at, at)
+                // Who tells of it may not have seen it start.
+                let when = if self.state.started_at().is_some() { "while it ran" } else { "before it started" };
+                self.finishes(cancelled(when, Exit::default()), at, at)
             }
             Fate::NeverStarted if self.state.missed_its_start() => {
                 let message = match self.state.waiting() {

@@ -28,7 +28,10 @@ impl Lifecycle {
     pub async fn ensure(&self, spec: &RunSpec) -> Result<Made, BackendError> {
         let Shared { cluster, spaces, config, .. } = &*self.0;
         let namespace = spaces.namespace(spec);
-        let rendered = render(spec, config, &namespace)?;
+        let pins = config.guard.as_ref().map(|guard| guard.pins.now()).transpose();
+        let pins =
+            pins.map_err(|source| BackendError::Unavailable { doing: "reading the tickets' certificate", source })?;
+        let rendered = render(spec, config, &pins.unwrap_or_default(), &namespace)?;
         spaces.ready(spec, &namespace).await?;
         self.look_for(&rendered).await?;
         spaces
@@ -49,7 +52,7 @@ impl Lifecycle {
             fail::fail_point!("backend::tekton::after_secrets");
         }
         self.saw(spec.key, &run);
-        Ok(Made { run: RunUid(uid), conditions: Vec::new() })
+        Ok(Made { run: RunUid(uid), conditions: Vec::new(), guarded: is_guarded(&run) })
     }
 
     /// What others keep in Secrets must be there, or the pod would wait for it until its time is up.
@@ -95,6 +98,10 @@ impl Lifecycle {
             match found {
                 None => {}
                 Some(found) if !is_same(rendered, &found) => return Err(collision(rendered, &found)),
+                // Made under other settings: its guard is to know of these, or not to be there. Nothing is lost with it.
+                Some(found) if never_released(&found) && is_guarded(&found) != rendered.guarded => {
+                    self.unmake(&found).await.map_err(|error| refused("unmaking a run", error))?;
+                }
                 // One that was never released is made anew; one that was may have begun, and no other may in its place.
                 Some(found) if found.metadata.deletion_timestamp.is_none() || !never_released(&found) => {
                     return Ok(found);
@@ -108,13 +115,23 @@ impl Lifecycle {
         }
     }
 
+    /// Released meanwhile, it is another, and stays.
+    async fn unmake(&self, run: &PipelineRun) -> Result<(), CallError> {
+        let (Some(Place { namespace, uid }), Some(name)) = (place_of(run), &run.metadata.name) else { return Ok(()) };
+        let meant = Meant { uid, resource_version: run.metadata.resource_version.clone() };
+        match self.0.cluster.delete::<PipelineRun>(At::new(&namespace, name), &meant, Manner::default()).await {
+            Ok(_) | Err(CallError::Refused { code: 409, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// One of the same name has the same content. That of a Task goes with its run, hence not one of an earlier run's.
     async fn secret(&self, rendered: &Rendered, secret: &Value, run: &str) -> Result<(), BackendError> {
         let failed = |error| refused("making a Secret", error);
         let Rendered { name, namespace, .. } = rendered;
         let cluster = &self.0.cluster;
         let called = secret["metadata"]["name"].as_str().unwrap_or_default();
-        if called != names::own_secret(name) {
+        if ![names::own_secret(name), names::guard_secret(name)].iter().any(|own| own == called) {
             return created::<Secret>(cluster, Some(namespace), secret).await.map_err(failed);
         }
         let mut owned = secret.clone();
@@ -149,6 +166,10 @@ fn is_same(rendered: &Rendered, found: &PipelineRun) -> bool {
     let ours = &rendered.run["metadata"]["labels"];
     [names::TASK, names::ATTEMPT].into_iter().all(|key| labels(key) == ours[key].as_str())
         && said(found.metadata.annotations.as_ref(), names::SPEC_HASH) == Some(&rendered.hash)
+}
+
+fn is_guarded(run: &PipelineRun) -> bool {
+    said(run.metadata.annotations.as_ref(), names::GUARDED).is_some()
 }
 
 fn never_released(run: &PipelineRun) -> bool {

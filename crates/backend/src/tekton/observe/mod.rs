@@ -25,8 +25,8 @@ use taskplane_domain::task::{Condition, Wait};
 pub use nodes::Nodes;
 pub use sighted::{SeenPod, Sighted};
 
-use super::names::CONTAINER;
-use super::types::{self, Pod};
+use super::names::{CONTAINER, GUARD_CONTAINER};
+use super::types::{self, ContainerState, Pod};
 use evidence::Evidence;
 
 /// `spec.status` of a run that was made and not released.
@@ -138,7 +138,7 @@ pub struct PodView {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-    /// Its container has begun, so there is something to read.
+    /// Its command has begun, so there is something to read.
     pub begun: bool,
     /// Nothing more will be written.
     pub ended: bool,
@@ -149,14 +149,17 @@ pub struct PodView {
 pub fn pod_view(seen: &Sighted) -> Option<PodView> {
     let pods = seen.pods();
     let SeenPod { pod, gone_since, .. } = pods.last()?;
-    let container = pod.status.container_statuses.iter().find(|one| one.name == CONTAINER);
-    let state = container.map(|one| &one.state);
+    let state_of = |name: &str| pod.status.container_statuses.iter().find(|one| one.name == name).map(|one| &one.state);
+    let state = state_of(CONTAINER);
+    // Its container runs from the pod's beginning; before the guard has ended well, what it writes is Tekton's word.
+    let let_through = |guard: &ContainerState| guard.terminated.as_ref().is_some_and(|end| end.exit_code == 0);
+    let may_begin = state_of(GUARD_CONTAINER).is_none_or(let_through);
     let terminated = state.is_some_and(|state| state.terminated.is_some());
     Some(PodView {
         namespace: pod.metadata.namespace.clone()?,
         name: pod.metadata.name.clone()?,
         uid: pod.metadata.uid.clone()?,
-        begun: terminated || state.is_some_and(|state| state.running.is_some()),
+        begun: may_begin && (terminated || state.is_some_and(|state| state.running.is_some())),
         ended: terminated || gone_since.is_some(),
         gone: gone_since.is_some(),
     })

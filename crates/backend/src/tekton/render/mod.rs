@@ -2,6 +2,7 @@
 
 mod command;
 mod env;
+mod guard;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -46,11 +47,19 @@ pub(super) struct Rendered {
     pub foreign_secrets: Vec<String>,
     pub policy: Option<Value>,
     pub run: Value,
+    /// It asks before it starts.
+    pub guarded: bool,
     /// Of what the control plane said: an object of this name with another is not this run.
     pub hash: String,
 }
 
-pub(super) fn render(spec: &RunSpec, config: &TektonConfig, namespace: &str) -> Result<Rendered, BackendError> {
+/// `pins` are what guards are to know their executor by.
+pub(super) fn render(
+    spec: &RunSpec,
+    config: &TektonConfig,
+    pins: &[String],
+    namespace: &str,
+) -> Result<Rendered, BackendError> {
     let image = match &spec.source {
         Source::Image(image) => image,
         Source::Archive(_) => {
@@ -71,6 +80,8 @@ pub(super) fn render(spec: &RunSpec, config: &TektonConfig, namespace: &str) -> 
         secrets.push(immutable(&name, &variables.own));
         sources.push(name);
     }
+    let guard = guard::asking(spec, config, pins);
+    secrets.extend(guard.as_ref().map(|guard| guard.secret.clone()));
     let bindings = Bindings::of(spec, &app);
     secrets.extend(bindings.secret.clone());
     for secret in &mut secrets {
@@ -95,11 +106,12 @@ pub(super) fn render(spec: &RunSpec, config: &TektonConfig, namespace: &str) -> 
     if !bindings.mounts.is_empty() {
         step["volumeMounts"] = bindings.mounts.into();
     }
-    let mut task_spec = json!({"steps": [step]});
+    let (guarded, first) = (guard.is_some(), guard.map(|guard| guard.step));
+    let mut task_spec = json!({"steps": first.into_iter().chain([step]).collect::<Vec<_>>()});
     if !bindings.volumes.is_empty() {
         task_spec["volumes"] = bindings.volumes.into();
     }
-    let (whole, inner) = timeouts(spec.timeout, config);
+    let (whole, inner) = timeouts(spec.timeout, guarded, config);
     let mut labels = labels(spec);
     if let Some((name, _)) = &policy {
         labels.insert(names::NETPOL.to_owned(), name.as_str().into());
@@ -108,6 +120,9 @@ pub(super) fn render(spec: &RunSpec, config: &TektonConfig, namespace: &str) -> 
     let mut annotations = Map::new();
     annotations.insert(names::SPEC_HASH.to_owned(), hash.as_str().into());
     annotations.insert(names::SECRETS.to_owned(), secrets.iter().map(name_of).collect::<Vec<_>>().join(",").into());
+    if guarded {
+        annotations.insert(names::GUARDED.to_owned(), "true".into());
+    }
     if let Some(trace) = &spec.trace {
         annotations.insert(names::SPAN_CONTEXT.to_owned(), json!({"traceparent": trace}).to_string().into());
     }
@@ -144,6 +159,7 @@ pub(super) fn render(spec: &RunSpec, config: &TektonConfig, namespace: &str) -> 
         foreign_secrets: bindings.foreign,
         policy: policy.map(|(_, policy)| policy),
         run,
+        guarded,
         hash,
     })
 }
@@ -244,11 +260,13 @@ fn toleration(Toleration { key, value, effect, at_most }: &Toleration) -> Value 
 }
 
 /// Around the whole run, and around its pod. Tekton's own defaults count where nothing is said: so something always is.
-fn timeouts(limit: Option<Duration>, config: &TektonConfig) -> (String, String) {
+/// A guard may have to wait in its pod, whose time counts from its beginning; the command's own counts from the command's.
+fn timeouts(limit: Option<Duration>, guarded: bool, config: &TektonConfig) -> (String, String) {
     match limit {
         None => ("0s".to_owned(), "0s".to_owned()),
         Some(limit) => {
-            let inner = limit + config.pull_budget;
+            let waits = if guarded { config.start_deadline } else { Duration::ZERO };
+            let inner = limit + config.pull_budget + waits;
             (duration(config.start_deadline + inner + MARGIN), duration(inner))
         }
     }

@@ -1,12 +1,13 @@
 use taskplane_domain::app::Command;
 use taskplane_domain::env::Env;
-use taskplane_domain::run::{InCluster, RunKey};
+use taskplane_domain::run::{InCluster, RunKey, StartToken};
 use taskplane_domain::security_group::{GroupRef, GroupRules, Rule, RuleText};
 use taskplane_domain::service::ServiceSpec;
 use taskplane_domain::uid::{AppUid, JobUid, SecurityGroupUid, SpaceUid, TaskUid};
 use uuid::Uuid;
 
 use super::*;
+use crate::tekton::config::{Guard, Pins};
 
 fn spec() -> RunSpec {
     RunSpec {
@@ -36,11 +37,29 @@ fn env(vars: &[(&str, &str)]) -> Env {
 }
 
 fn rendered(spec: &RunSpec) -> Rendered {
-    render(spec, &TektonConfig::default(), "space-blue").unwrap()
+    render(spec, &TektonConfig::default(), &[], "space-blue").unwrap()
+}
+
+fn steps(run: &Value) -> &Vec<Value> {
+    run["spec"]["pipelineSpec"]["tasks"][0]["taskSpec"]["steps"].as_array().unwrap()
 }
 
 fn step(run: &Value) -> &Value {
-    &run["spec"]["pipelineSpec"]["tasks"][0]["taskSpec"]["steps"][0]
+    steps(run).last().unwrap()
+}
+
+fn guarding() -> TektonConfig {
+    let addresses = vec!["10.0.0.1:7073".to_owned(), "tickets.taskplane.svc:7073".to_owned()];
+    let guard = Guard { image: "registry.example/guard:1".into(), addresses, pins: Pins::new(|| Ok(Vec::new())) };
+    TektonConfig { guard: Some(guard), start_deadline: Duration::from_secs(900), ..TektonConfig::default() }
+}
+
+fn asking() -> RunSpec {
+    RunSpec { start_token: Some(StartToken("canary-token".into())), ..spec() }
+}
+
+fn guarded(spec: &RunSpec) -> Rendered {
+    render(spec, &guarding(), &["5a".repeat(32), "6b".repeat(32)], "space-blue").unwrap()
 }
 
 #[test]
@@ -210,7 +229,7 @@ fn security_groups_are_one_policy_named_by_what_it_says() {
 
 #[test]
 fn another_spec_has_another_hash_whatever_this_executor_is_set_to() {
-    let hash = |spec: &RunSpec, config: &TektonConfig| render(spec, config, "space-blue").unwrap().hash;
+    let hash = |spec: &RunSpec, config: &TektonConfig| render(spec, config, &[], "space-blue").unwrap().hash;
     let config = TektonConfig::default();
     let other = TektonConfig { run_as_user: 7, pods_per_space: 1, ..TektonConfig::default() };
     assert_eq!(hash(&spec(), &config), hash(&spec(), &other));
@@ -221,7 +240,7 @@ fn another_spec_has_another_hash_whatever_this_executor_is_set_to() {
 
 #[test]
 fn what_is_too_large_or_has_no_image_is_not_made() {
-    let reason = |spec: &RunSpec| match render(spec, &TektonConfig::default(), "n") {
+    let reason = |spec: &RunSpec| match render(spec, &TektonConfig::default(), &[], "n") {
         Err(BackendError::NotMade { reason, .. }) => Some(reason),
         _ => None,
     };
@@ -240,4 +259,68 @@ fn the_trace_goes_on_in_tekton() {
     let run = rendered(&RunSpec { trace: Some(trace.clone()), ..spec() }).run;
     let context = run["metadata"]["annotations"]["tekton.dev/pipelinerunSpanContext"].as_str().unwrap();
     assert_eq!(serde_json::from_str::<Value>(context).unwrap(), json!({ "traceparent": trace }));
+}
+
+#[test]
+fn a_guard_comes_before_the_command_and_is_told_everything_by_a_secret_of_its_own() {
+    let Rendered { run, secrets, guarded, .. } = guarded(&asking());
+    assert!(guarded);
+    let names: Vec<_> = steps(&run).iter().map(|step| step["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["guard", "run"]);
+    let guard = &steps(&run)[0];
+    assert_eq!(
+        (&guard["image"], &guard["command"]),
+        (&json!("registry.example/guard:1"), &json!(["/taskplane-guard"]))
+    );
+    assert_eq!((guard.get("timeout"), guard.get("onError")), (None, None));
+    assert_eq!(guard["securityContext"], step(&run)["securityContext"]);
+    let told = "t-00000000000000000000000000000001-2-guard";
+    assert_eq!(guard["envFrom"], json!([{"secretRef": {"name": told}}]));
+    let pod_uid = json!({"name": "TASKPLANE_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}});
+    assert_eq!(guard["env"], json!([pod_uid]));
+    let secret = secrets.iter().find(|secret| name_of(secret) == told).unwrap();
+    assert_eq!(
+        secret["stringData"],
+        json!({
+            "TASKPLANE_TICKETS": "10.0.0.1:7073,tickets.taskplane.svc:7073",
+            "TASKPLANE_TICKET_PINS": format!("{},{}", "5a".repeat(32), "6b".repeat(32)),
+            "TASKPLANE_TASK_UID": "00000000-0000-0000-0000-000000000001",
+            "TASKPLANE_ATTEMPT": "2",
+            "TASKPLANE_START_TOKEN": "canary-token",
+            "TASKPLANE_START_WITHIN": "900",
+        })
+    );
+    assert_eq!(secret["immutable"], true);
+    assert!(run["metadata"]["annotations"][names::SECRETS].as_str().unwrap().contains(told), "it goes with the run");
+}
+
+#[test]
+fn the_command_does_not_see_its_start_token() {
+    let Rendered { run, secrets, .. } = guarded(&asking());
+    assert!(!run.to_string().contains("canary-token"), "{run}");
+    let sources = step(&run)["envFrom"].to_string();
+    for secret in secrets.iter().filter(|secret| sources.contains(&name_of(secret))) {
+        assert!(!secret.to_string().contains("canary-token"), "{secret}");
+    }
+}
+
+#[test]
+fn there_is_a_guard_where_the_space_wants_one_and_the_cluster_has_one() {
+    let without = [render(&asking(), &TektonConfig::default(), &[], "n").unwrap(), guarded(&spec())];
+    for Rendered { run, secrets, guarded, .. } in without {
+        assert_eq!((guarded, steps(&run).len(), secrets.len()), (false, 1, 1));
+        assert_eq!(run["metadata"]["annotations"].get(names::GUARDED), None);
+    }
+    assert_eq!(guarded(&asking()).run["metadata"]["annotations"][names::GUARDED], "true");
+    assert_eq!(guarded(&asking()).hash, rendered(&asking()).hash);
+}
+
+#[test]
+fn waiting_for_a_ticket_takes_nothing_of_the_commands_time() {
+    let timeout = Some(Duration::from_secs(90));
+    let run = guarded(&RunSpec { timeout, ..asking() }).run;
+    let task = &run["spec"]["pipelineSpec"]["tasks"][0];
+    assert_eq!(step(&run)["timeout"], "90s", "from the command's start");
+    assert_eq!(task["timeout"], "1590s", "start deadline, pulling, and the command's own");
+    assert_eq!(run["spec"]["timeouts"]["pipeline"], "2790s");
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use taskplane_domain::run::{EndCause, Fate, RunEnd};
 use taskplane_domain::task::{Class, Reason, Refusal, WaitReason};
 
-use super::super::{Case, Nodes, Sighted, Verdict, judge};
+use super::super::{Case, Nodes, Sighted, Verdict, judge, pod_view};
 
 fn now() -> Timestamp {
     "2026-01-01T00:10:00Z".parse().unwrap()
@@ -253,7 +253,7 @@ fn a_run_that_tekton_does_not_take_up_says_so() {
 
 #[test]
 fn a_guarded_command_waits_for_its_ticket_and_runs_once_its_guard_has_ended_well() {
-    let ready = json!({"annotations": {"tekton.dev/ready": "READY"}});
+    let ready = json!({"namespace": "space", "annotations": {"tekton.dev/ready": "READY"}});
     let both = |guard: &Value| {
         let run = json!({"running": {"startedAt": "2026-01-01T00:01:00Z"}});
         json!({"phase": "Running", "containerStatuses": [container("step-guard", guard), container("step-run", &run)]})
@@ -263,6 +263,8 @@ fn a_guarded_command_waits_for_its_ticket_and_runs_once_its_guard_has_ended_well
     assert_eq!(wait.reason, WaitReason::StartTicket);
     let granted = Scene::goes_on("Running", "").pod(&ready, &both(&ended(0, "Completed")));
     assert!(matches!(granted.verdict(now()), Verdict::Running { .. }));
+    let begun = |scene: &Scene| pod_view(&scene.seen).map(|pod| pod.begun);
+    assert_eq!((begun(&asking), begun(&granted)), (Some(false), Some(true)), "what is in its log is the command's");
 }
 
 #[test]

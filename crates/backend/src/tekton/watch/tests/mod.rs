@@ -199,9 +199,16 @@ async fn a_run_whose_deletion_nobody_saw_is_lost_once_the_cluster_itself_says_th
     })
     .await;
     let (cluster, board) = watching(&server).await;
+    let mut changes = board.changes();
     let gone = server.asked(&format!("/namespaces/space/pipelineruns/{}", key(1)), 1).await;
     assert_eq!(gone[0].method, "GET");
-    let Observation::Over { run, fate } = board.observe(&cluster, &key(1)).await.unwrap() else { panic!("over") };
+    // It was asked for; the answer is still on its way.
+    let (run, fate) = loop {
+        if let Observation::Over { run, fate } = board.observe(&cluster, &key(1)).await.unwrap() {
+            break (run, fate);
+        }
+        changes.next().await.unwrap();
+    };
     assert_eq!(run.0, format!("uid-{}", key(1)));
     assert!(matches!(fate, Fate::Lost { .. }), "{fate:?}");
     board.stop().await;
