@@ -26,7 +26,7 @@ pub struct Extra {
     pub executor: Vec<String>,
     pub control: Vec<String>,
     /// What test builds are told otherwise.
-    pub env: Vec<(&'static str, &'static str)>,
+    pub env: Vec<(&'static str, String)>,
 }
 
 /// Two of each, and ready.

@@ -106,7 +106,7 @@ async fn a_tick_and_a_removal_reach_an_executor_by_rings_alone() {
     let mut system = System::prepare().await;
     system.extra.control = vec!["--nats-url".into(), nats.url()];
     // A look of each loop a day.
-    system.extra.env = vec![("TASKPLANE_SWEEPS", "off")];
+    system.extra.env = vec![("TASKPLANE_SWEEPS", "off".to_owned())];
     system.launch(&["api-1", "api-2", "scheduler-1", "reaper-1"]).await;
     let one = system.client("api-1");
     let internal_of = |api: &str| std::fs::read_to_string(system.path(&format!("{api}.internal"))).unwrap();

@@ -14,7 +14,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Process {
     pub name: String,
     args: Vec<String>,
-    env: Vec<(&'static str, &'static str)>,
+    env: Vec<(&'static str, String)>,
     log: PathBuf,
     child: Child,
 }
@@ -26,7 +26,7 @@ impl Process {
     }
 
     /// The same with something in its environment.
-    pub fn start_with(dir: &Path, name: &str, args: Vec<String>, env: Vec<(&'static str, &'static str)>) -> Self {
+    pub fn start_with(dir: &Path, name: &str, args: Vec<String>, env: Vec<(&'static str, String)>) -> Self {
         let log = dir.join(format!("{name}.log"));
         let child = spawn(name, &args, &env, &log);
         Self { name: name.to_owned(), args, env, log, child }
@@ -72,11 +72,14 @@ impl Drop for Process {
     }
 }
 
-fn spawn(name: &str, args: &[String], env: &[(&str, &str)], log: &Path) -> Child {
+/// Must be called on the thread of the test: the system ends the process together with that, whatever ends it.
+fn spawn(name: &str, args: &[String], env: &[(&str, String)], log: &Path) -> Child {
     let service = name.split('-').next().unwrap();
     let log = File::options().create(true).append(true).open(log).unwrap();
-    let mut command = Command::new(binary(&format!("taskplane-{service}")));
-    command.args(args).envs(env.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(binary(&format!("taskplane-{service}"))).args(args);
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
 /// What `make` built beside the tests.
