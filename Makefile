@@ -7,8 +7,9 @@ export CARGO_TARGET_DIR ?= $(TASKPLANE_CACHE)/target
 PROGRAMS := -p taskplane-standalone -p taskplane-api -p taskplane-scheduler -p taskplane-reaper -p taskplane-executor \
 	-p taskplane-cli -p taskplane-backend
 BINARIES := $(PROGRAMS) --bins
-# Together, so that what both need is built once.
+# All of them, so that what they share is built once; of the binaries only those that are measured.
 MEASURED := $(PROGRAMS) -p taskplane-tests --bench bench
+SERVICES := api scheduler reaper executor standalone shim
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build release test chaos bench lint fmt demo dev up down clean cluster-up cluster-down
@@ -44,7 +45,7 @@ chaos: setup ## Kill, hold up and cut off every service for DURATION seconds (30
 	@TASKPLANE_CHAOS_SECONDS=$(DURATION) $(if $(SEED),TASKPLANE_CHAOS_SEED=$(SEED)) bash scripts/chaos.sh
 
 bench: setup ## Measure against others in the same run; ONLY=accept|dispatch|relay|rss|retention|claims|ticks|recurrence; LARGE=1: more rows
-	cargo build --release $(MEASURED) --bins
+	cargo build --release $(MEASURED) $(SERVICES:%=--bin taskplane-%)
 	$(if $(LARGE),BENCH_LARGE=1) $(if $(ONLY),BENCH_ONLY=$(ONLY)) cargo bench $(MEASURED)
 
 lint: setup ## Run the checks alone: format, clippy, protobuf, licences
