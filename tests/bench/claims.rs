@@ -13,7 +13,7 @@ use taskplane_domain::label::Labels;
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::session::LEASE;
 use taskplane_domain::space::{Quota, Space, SpaceSettings};
-use taskplane_domain::task::{Override, RetryPolicy, RunTask, Task};
+use taskplane_domain::task::{Birth, Override, RetryPolicy, RunTask, Task};
 use taskplane_domain::uid::{AppUid, SessionUid, SpaceUid, TaskUid};
 use taskplane_store::{NewSession, Store};
 use taskplane_testkit::postgres::Postgres;
@@ -117,6 +117,12 @@ pub async fn a_space(store: &Store, name: &str) -> (Space, App) {
 }
 
 pub async fn a_task(store: &Store, space: &Space, app: &App) {
+    let at = store.now().await.unwrap();
+    store.task_accept(a_birth(space, app, at), None).await.unwrap();
+}
+
+/// A Task that is asked for.
+pub fn a_birth(space: &Space, app: &App, at: Timestamp) -> Birth {
     let asked = RunTask {
         app: app.name.clone(),
         display_name: Some("a".into()),
@@ -126,9 +132,7 @@ pub async fn a_task(store: &Store, space: &Space, app: &App) {
         labels: Labels::default(),
         request_id: None,
     };
-    let at = store.now().await.unwrap();
-    let birth = Task::create(TaskUid(Uuid::now_v7()), space, app, asked, "local".parse().unwrap(), None, at).unwrap();
-    store.task_accept(birth, None).await.unwrap();
+    Task::create(TaskUid(Uuid::now_v7()), space, app, asked, "local".parse().unwrap(), None, at).unwrap()
 }
 
 /// Copies the first Task of an App until there are `upto` of them.

@@ -36,7 +36,11 @@ pub const TWO_OF_EACH: &[&str] =
 impl System {
     /// Nothing runs yet.
     pub async fn prepare() -> Self {
-        let database = tokio::task::spawn_blocking(|| Postgres::shared().create_database()).await.unwrap();
+        Self::on(tokio::task::spawn_blocking(|| Postgres::shared().create_database()).await.unwrap())
+    }
+
+    /// The same on a database of the caller's own.
+    pub fn on(database: String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for (name, digit) in [("token", "1"), ("secret", "2")] {
             fs::write(dir.path().join(format!("{name}.key")), digit.repeat(64)).unwrap();

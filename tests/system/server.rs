@@ -44,8 +44,12 @@ impl Process {
         self.child = spawn(&self.name, &self.args, &self.env, &self.log);
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
     }
 
     pub async fn ended(&mut self) -> ExitStatus {

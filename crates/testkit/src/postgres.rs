@@ -55,6 +55,15 @@ const DURABLE: &str = "
 synchronous_commit = on
 ";
 
+/// As a server in use: a commit that was answered is on the disk. For measurements, which would be worth nothing without.
+const ON_DISK: &str = "
+fsync = on
+synchronous_commit = on
+full_page_writes = on
+shared_buffers = 512MB
+max_wal_size = 4GB
+";
+
 /// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -83,6 +92,11 @@ impl Postgres {
     /// The same for tests that stop it: what it has acknowledged, it keeps, whatever ends it short of the machine.
     pub fn start_durable() -> anyhow::Result<Self> {
         Self::start_with(DURABLE)
+    }
+
+    /// The same as it would be in use, down to the disk.
+    pub fn start_on_disk() -> anyhow::Result<Self> {
+        Self::start_with(ON_DISK)
     }
 
     fn start_with(settings: &str) -> anyhow::Result<Self> {
@@ -178,6 +192,22 @@ impl Postgres {
         match run(&mut createdb) {
             Ok(_) => self.url(&name),
             Err(error) => panic!("no database for this test: {error:#}"),
+        }
+    }
+
+    /// A copy of one that nobody is connected to, as a URL.
+    ///
+    /// # Panics
+    /// When the server does not copy it.
+    pub fn copy_database(&self, url: &str) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let template = url.rsplit('/').next().unwrap_or_default();
+        let mut createdb = Command::new(self.binaries.join("createdb"));
+        createdb.args(["--host=127.0.0.1", "--username=postgres"]).arg(format!("--template={template}"));
+        createdb.arg(format!("--port={}", self.port)).arg(&name);
+        match run(&mut createdb) {
+            Ok(_) => self.url(&name),
+            Err(error) => panic!("no copy of the database: {error:#}"),
         }
     }
 
