@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
