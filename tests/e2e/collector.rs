@@ -51,10 +51,12 @@ impl Collector {
         endpoint
     }
 
+    pub fn spans(&self) -> Vec<Told> {
+        self.0.lock().unwrap().iter().map(|(service, span)| Told::new(service, span)).collect()
+    }
+
     pub fn of_trace(&self, trace: &str) -> Vec<Told> {
-        let all = self.0.lock().unwrap();
-        let of_it = all.iter().filter(|(_, span)| hex(&span.trace_id) == trace);
-        of_it.map(|(service, span)| Told::new(service, span)).collect()
+        self.spans().into_iter().filter(|span| span.trace == trace).collect()
     }
 }
 
@@ -65,7 +67,9 @@ pub struct Told {
     pub name: String,
     pub id: String,
     pub parent: String,
-    pub links: usize,
+    trace: String,
+    /// The traces that its links lead to.
+    pub links: Vec<String>,
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -79,7 +83,8 @@ impl Told {
             name: span.name.clone(),
             id: hex(&span.span_id),
             parent: hex(&span.parent_span_id),
-            links: span.links.len(),
+            trace: hex(&span.trace_id),
+            links: span.links.iter().map(|link| hex(&link.trace_id)).collect(),
             attributes: attributes.collect(),
         }
     }

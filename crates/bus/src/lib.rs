@@ -58,6 +58,16 @@ pub enum Ring {
     Missed,
 }
 
+impl Ring {
+    /// Of the call that began it all, as the event brings it along.
+    pub fn trace(&self) -> Option<&str> {
+        match self {
+            Self::Event(event) => event.trace.as_deref(),
+            Self::Removals | Self::Missed => None,
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
     /// Worth another try.

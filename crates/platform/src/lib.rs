@@ -52,7 +52,10 @@ impl Platform {
                     ring = rings.next() => ring,
                 };
                 match ring {
-                    Some(ring) if wanted(&ring) => bell.ring(),
+                    Some(ring) if wanted(&ring) => match ring.trace() {
+                        Some(trace) => bell.ring_for(trace),
+                        None => bell.ring(),
+                    },
                     Some(_) => {}
                     None => return,
                 }

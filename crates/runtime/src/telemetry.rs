@@ -101,6 +101,11 @@ pub fn link(span: &Span, other: &Span) {
     span.add_link(other.context().span().span_context().clone());
 }
 
+/// The same with a span that `traceparent` names.
+pub fn link_to(span: &Span, traceparent: &str) {
+    span.add_link(named(traceparent).span().span_context().clone());
+}
+
 fn named(traceparent: &str) -> opentelemetry::Context {
     let carrier = std::collections::HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
     TraceContextPropagator::new().extract(&carrier)

@@ -1,30 +1,55 @@
 //! The one loop shape: listen, then look; a doorbell or a jittered period; back off on errors.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::Rng as _;
 use tokio::sync::Notify;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::failpoint::sweep;
 use crate::lifecycle::Lifecycle;
+use crate::telemetry;
 use crate::vitals::PATIENCE;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Traces that one pass is linked with, at most.
+const CALLERS: usize = 32;
 
 /// Wakes a worker. Rings while nobody listens are kept, several as one.
 #[derive(Debug, Clone, Default)]
-pub struct Doorbell(Arc<Notify>);
+pub struct Doorbell(Arc<Bell>);
+
+#[derive(Debug, Default)]
+struct Bell {
+    rung: Notify,
+    /// Whose traces the rings since the last pass belong to.
+    callers: Mutex<Vec<String>>,
+}
 
 impl Doorbell {
     pub fn ring(&self) {
-        self.0.notify_one();
+        self.0.rung.notify_one();
+    }
+
+    /// The same, for something that is a part of a trace.
+    pub fn ring_for(&self, traceparent: &str) {
+        let mut callers = self.0.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if callers.len() < CALLERS && !callers.iter().any(|caller| caller == traceparent) {
+            callers.push(traceparent.to_owned());
+        }
+        drop(callers);
+        self.ring();
     }
 
     pub async fn rung(&self) {
-        self.0.notified().await;
+        self.0.rung.notified().await;
+    }
+
+    fn take_callers(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.callers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -55,7 +80,7 @@ where
         let pause = tokio::select! {
             biased;
             () = lifecycle.hard().cancelled() => return,
-            result = pass() => match result {
+            result = pass().instrument(span(name, &doorbell.take_callers())) => match result {
                 Ok(pass) => {
                     passes.add(&[name, "done"], 1);
                     backoff = BACKOFF_FIRST;
@@ -89,6 +114,16 @@ where
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Beside the traces that rang for the pass, linked with each: it is about all that there is to do, and a part of none of them.
+fn span(name: &'static str, callers: &[String]) -> Span {
+    if callers.is_empty() {
+        return Span::none();
+    }
+    let span = info_span!(parent: None, "worker.pass", worker = name);
+    callers.iter().for_each(|caller| telemetry::link_to(&span, caller));
+    span
 }
 
 /// Between three quarters and five quarters of `period`, so that replicas do not march in step.

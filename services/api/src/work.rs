@@ -68,7 +68,12 @@ impl Api {
                 loop {
                     match rings.next().await {
                         Some(Ring::Event(event)) if !makes_work(&event, &held_back) => {}
-                        Some(_) => return,
+                        Some(ring) => {
+                            if let Some(trace) = ring.trace() {
+                                telemetry::link_to(&Span::current(), trace);
+                            }
+                            return;
+                        }
                         None => std::future::pending().await,
                     }
                 }
