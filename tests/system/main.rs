@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 #![expect(clippy::disallowed_methods, reason = "the rules of a service: nothing here is one")]
 
+mod bus;
 #[path = "../e2e/client.rs"]
 #[expect(dead_code, reason = "the words of all tests; each suite speaks some of them")]
 mod client;

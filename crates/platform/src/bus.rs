@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use taskplane_bus::{Bus, InProcessBus, NatsBus, NatsOptions};
 use taskplane_runtime::Lifecycle;
+use tokio::sync::watch;
 
 use crate::nats::NatsArgs;
 
 /// Events that a slow listener may be behind before it is told to look for itself.
 const BACKLOG: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+const DROPPED: &str = "taskplane_bus_dropped_total";
 
 /// Settings of the bus.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,13 +39,30 @@ impl BusArgs {
 
 impl CheckedBus {
     /// Waits for nobody: a bus that is away is found when it comes.
-    pub(crate) async fn open(self, _lifecycle: &Lifecycle) -> anyhow::Result<Arc<dyn Bus>> {
+    pub(crate) async fn open(self, lifecycle: &Lifecycle) -> anyhow::Result<Arc<dyn Bus>> {
         match self {
             Self::Alone => {
                 tracing::info!("there is no bus: what other processes commit is found by periodic looks");
                 Ok(Arc::new(InProcessBus::new(BACKLOG)))
             }
-            Self::Nats(options) => Ok(Arc::new(NatsBus::connect(*options)?)),
+            Self::Nats(options) => {
+                let bus = NatsBus::connect(*options)?;
+                lifecycle.spawn("bus-dropped", count_dropped(bus.dropped(), lifecycle.clone()));
+                Ok(Arc::new(bus))
+            }
+        }
+    }
+}
+
+async fn count_dropped(mut dropped: watch::Receiver<u64>, lifecycle: Lifecycle) {
+    let counter = lifecycle.metrics().counter(DROPPED, "Messages from the bus that were no events.", &[]);
+    let mut counted = 0;
+    loop {
+        let now = *dropped.borrow_and_update();
+        counter.add(&[], now - counted);
+        counted = now;
+        if !matches!(lifecycle.soft().run_until_cancelled(dropped.changed()).await, Some(Ok(()))) {
+            return;
         }
     }
 }

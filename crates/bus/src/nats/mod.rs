@@ -12,7 +12,6 @@ pub mod outside;
 mod stream;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::PublishErrorKind;
@@ -54,7 +53,7 @@ struct Inner {
     subjects: Subjects,
     rings: FanOut,
     link: watch::Sender<Option<Arc<Link>>>,
-    dropped: AtomicU64,
+    dropped: watch::Sender<u64>,
 }
 
 impl NatsBus {
@@ -64,8 +63,13 @@ impl NatsBus {
         options.check()?;
         let subjects = Subjects::new(&options);
         let rings = FanOut::new(options.backlog);
-        let inner =
-            Arc::new(Inner { options, subjects, rings, link: watch::Sender::default(), dropped: AtomicU64::new(0) });
+        let inner = Arc::new(Inner {
+            options,
+            subjects,
+            rings,
+            link: watch::Sender::default(),
+            dropped: watch::Sender::default(),
+        });
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(keep_connected(Arc::clone(&inner))));
         Ok(Self { inner, _stop: Arc::new(stop.drop_guard()) })
@@ -75,9 +79,9 @@ impl NatsBus {
         self.inner.link.borrow().is_some()
     }
 
-    /// Messages that were no events, since the start.
-    pub fn dropped(&self) -> u64 {
-        self.inner.dropped.load(Ordering::Relaxed)
+    /// Messages that were no events, since the start, as they come.
+    pub fn dropped(&self) -> watch::Receiver<u64> {
+        self.inner.dropped.subscribe()
     }
 
     /// Returns once there is a connection.
@@ -219,7 +223,8 @@ fn hear(inner: &Inner, message: &Message, next: &mut Option<u64>) {
     match cloud_event::from_json(&message.payload) {
         Ok(event) => inner.rings.tell(Ring::Event(Arc::new(event))),
         Err(error) => {
-            let dropped = inner.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            inner.dropped.send_modify(|dropped| *dropped += 1);
+            let dropped = *inner.dropped.borrow();
             // Whoever sends such things may send many.
             if dropped.is_power_of_two() {
                 tracing::warn!(subject = %message.subject, dropped, %error, "a message is no event, and was dropped");
