@@ -149,6 +149,10 @@ async fn stream(store: &Store, bus: &dyn Bus) -> Result<Option<StreamMark>, Trou
         (Some(_), None) => store.outbox_forget().await.map_err(other)?,
         (Some(known), Some(found)) if known.incarnation == found.incarnation => {}
         (known, Some(found)) => match store.outbox_refill(known.as_ref(), found).await.map_err(other)? {
+            Some(events) if known.is_none() => {
+                let stream = &found.incarnation;
+                tracing::info!(stream, events, "the stream is new: it is filled from the database");
+            }
             Some(events) => {
                 let stream = &found.incarnation;
                 tracing::warn!(stream, events, "the stream is another one than before: it is filled from the database");
