@@ -3,6 +3,8 @@
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use taskplane_testkit::postgres::Postgres;
+use taskplane_testkit::proxy::Proxy;
 use tokio::task::JoinSet;
 
 use crate::kit::System;
@@ -70,4 +72,32 @@ async fn a_process_that_waits_can_be_asked_to_stop() {
     until(|| waiting.log().contains("waiting for the schema").then_some(())).await;
     waiting.signal(Signal::SIGTERM);
     waiting.ended().await;
+}
+
+#[tokio::test]
+async fn a_database_that_goes_away_at_the_start_is_waited_for() {
+    let system = System::start(&["api-1"]).await;
+    let line = Proxy::start(Postgres::address_of(&system.database)).await.unwrap();
+    let directory = system.dir.path().display().to_string();
+    for name in ["scheduler-1", "reaper-1", "api-2"] {
+        // It stands in the midst of its first transaction while its connections break.
+        let env = vec![
+            ("TASKPLANE_FAILPOINTS", "store::secrets_check::before_commit!hold".to_owned()),
+            ("TASKPLANE_HOLD_DIR", directory.clone()),
+        ];
+        let mut args = system.args(name);
+        let url = args.iter_mut().find(|arg| **arg == system.database).unwrap();
+        *url = Postgres::by_way_of(&system.database, line.address());
+        let mut process = Process::start_with(system.dir.path(), name, args, env);
+        let held = system.path("held");
+        until(|| held.exists().then_some(())).await;
+        line.reset_all();
+        std::fs::remove_file(held).unwrap();
+        until(|| {
+            assert!(process.runs(), "{name} ended: {}", process.log());
+            let log = process.log();
+            (log.contains("the database went away at the start") && log.contains("is ready")).then_some(())
+        })
+        .await;
+    }
 }

@@ -99,10 +99,11 @@ impl Control {
     pub async fn open(self, lifecycle: Lifecycle) -> anyhow::Result<Platform> {
         let store = connect(&self.database_url, &self.options).await?;
         if self.migrate {
-            store.migrate().await.context("the database cannot be brought to this release's schema")?;
+            let migrated = insist(&lifecycle, async || store.migrate().await).await;
+            migrated.context("the database cannot be brought to this release's schema")?;
         }
         await_schema(&store, &lifecycle).await?;
-        store.secrets_check().await?;
+        insist(&lifecycle, async || store.secrets_check().await).await?;
         let feed = Feed::new(self.bus.open(&lifecycle).await?);
         let platform = Platform { clock: Clock::ahead(failpoint::clock_ahead()), store, feed, lifecycle };
         platform.lifecycle.spawn("relay", relay(platform.clone()));
@@ -137,6 +138,23 @@ pub async fn connect(url: &str, options: &StoreOptions) -> anyhow::Result<Store>
         Ok(connected) => Ok(connected?),
         // Once more, for what there is to say.
         Err(_) => Ok(Store::connect(url, options.clone()).await?),
+    }
+}
+
+/// Until the database has answered: one that goes away meanwhile is waited for. What it refuses is refused.
+async fn insist<T>(lifecycle: &Lifecycle, ask: impl AsyncFn() -> Result<T, StoreError>) -> anyhow::Result<T> {
+    loop {
+        match ask().await {
+            Err(error) if error.is_absence() => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(error, "the database went away at the start, trying again");
+            }
+            answer => return Ok(answer?),
+        }
+        tokio::select! {
+            () = lifecycle.soft().cancelled() => anyhow::bail!("asked to stop before the database answered"),
+            () = tokio::time::sleep(jittered(PAUSE)) => {}
+        }
     }
 }
 

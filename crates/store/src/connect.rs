@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::accept_room::Counts;
 use crate::clock::DatabaseClock;
-use crate::error::{BoxError, StoreError};
+use crate::error::{BoxError, StoreError, is_passing_refusal};
 use crate::secrets::Secrets;
 
 /// Nobody waits longer for a connection, a lock on a SQLite file, or a statement.
@@ -240,11 +240,6 @@ async fn probe(url: &str) -> Result<(), StoreError> {
         Ok(Err(error)) => Err(address.unreachable(Box::new(error))),
         Err(late) => Err(address.unreachable(Box::new(late))),
     }
-}
-
-/// The server is there and takes nobody in just now: it starts, ends, or has too many already.
-fn is_passing_refusal(code: Option<&str>) -> bool {
-    matches!(code, Some("57P01" | "57P02" | "57P03" | "53300"))
 }
 
 /// The right to use a SQLite file, for as long as the file returned is open. The system takes it back from a dead process.

@@ -1,5 +1,6 @@
 //! What can go wrong, told apart by what a caller can do about it. SQL never shows in a message.
 
+use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use taskplane_domain::Invalid;
 use taskplane_domain::name::{AppName, SpaceName};
@@ -86,6 +87,18 @@ impl Why {
 }
 
 impl StoreError {
+    /// Whether the database was not there, or went away: it may be back at the next try. What it refuses, it refuses again.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Unavailable(source) => match source.downcast_ref::<DbErr>() {
+                Some(error) => is_absence(error),
+                None => true,
+            },
+            _ => false,
+        }
+    }
+
     /// The same for another one whom it concerns as well.
     pub fn alike(&self) -> Self {
         match self {
@@ -164,6 +177,25 @@ impl Fault {
             fault => fault,
         }
     }
+}
+
+fn is_absence(error: &DbErr) -> bool {
+    match error {
+        DbErr::ConnectionAcquire(_) => true,
+        DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error))
+        | DbErr::Conn(RuntimeErr::SqlxError(error)) => match &**error {
+            SqlxError::Database(refused) => is_passing_refusal(refused.code().as_deref()),
+            SqlxError::Io(_) | SqlxError::PoolTimedOut | SqlxError::WorkerCrashed | SqlxError::Protocol(_) => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The server is there and takes nobody in just now: it starts, ends, or has too many already; or it was too slow.
+pub(crate) fn is_passing_refusal(code: Option<&str>) -> bool {
+    matches!(code, Some("57P01" | "57P02" | "57P03" | "53300" | "55P03" | "57014"))
 }
 
 /// Whether the database asks for the whole transaction to be run again: SQLite is busy, PostgreSQL saw a serialization
