@@ -136,6 +136,37 @@ async fn a_certificate_that_does_not_say_what_its_process_is_is_refused_at_the_s
 }
 
 #[tokio::test]
+async fn a_certificate_that_names_an_executor_opens_sessions_of_no_other() {
+    const ONE: &str = "executor-1.executor.taskplane";
+    let (mut system, authority) = secured(&["api-1"]).await;
+    let api = system.internal_addresses();
+    let open = async |names: &[&str], executor: &str| {
+        let own = channel(&api, &authority.pem, API, Some(authority.issue(names)));
+        let request = internal::OpenSessionRequest {
+            executor: executor.to_owned(),
+            cluster: "local".to_owned(),
+            ..Default::default()
+        };
+        within(ExecutorControlClient::new(own).open_session(request)).await.map(drop).map_err(|status| status.code())
+    };
+    assert_eq!(open(&[EXECUTOR, ONE], "executor-1").await, Ok(()));
+    for other in ["executor-2", "executor", ""] {
+        assert_eq!(open(&[EXECUTOR, ONE], other).await, Err(Code::PermissionDenied), "{other}");
+    }
+    assert_eq!(open(&[EXECUTOR, "*.executor.taskplane"], "executor-2").await, Err(Code::PermissionDenied));
+    // The name alone is not the role; the role alone is any executor.
+    assert_eq!(open(&[ONE], "executor-1").await, Err(Code::PermissionDenied));
+    assert_eq!(open(&[EXECUTOR], "executor-2").await, Ok(()));
+
+    authority.write("executor", &[EXECUTOR, ONE]);
+    system.launch(&["executor-1"]).await;
+    let output =
+        Command::new(binary("taskplane-executor")).args(system.args("executor-2")).arg("--check-config").output();
+    let line = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(line.contains("--executor-name") && line.contains("of other names: executor-1"), "{line}");
+}
+
+#[tokio::test]
 async fn the_public_port_speaks_tls_and_the_command_line_with_it() {
     let mut system = System::prepare().await;
     let authority = Authority::new(system.dir.path(), "public");
@@ -159,4 +190,18 @@ async fn the_public_port_speaks_tls_and_the_command_line_with_it() {
     assert!(apps.status.success(), "{}", String::from_utf8_lossy(&apps.stderr));
     let refused = say(&["apps", "--ca-file", other.to_str().unwrap(), "--request-timeout", "2s"]);
     assert!(!refused.status.success());
+
+    // Without a file: whoever this system trusts.
+    let plainly = |trusted: &std::path::Path| {
+        let mut command = Command::new(binary("taskplane"));
+        command.args(["apps", "-s", "s", "--api", &api, "--request-timeout", "2s"]);
+        command.arg("--config").arg(system.path("none.yaml")).env("SSL_CERT_FILE", trusted).env_remove("SSL_CERT_DIR");
+        command.output().unwrap()
+    };
+    let apps = plainly(&file);
+    assert!(apps.status.success(), "{}", String::from_utf8_lossy(&apps.stderr));
+    assert!(!plainly(&other).status.success());
+    let nobody = plainly(std::path::Path::new("/nowhere"));
+    let line = String::from_utf8(nobody.stderr).unwrap();
+    assert!(!nobody.status.success() && line.contains("--ca-file"), "{line}");
 }

@@ -53,8 +53,7 @@ impl Session {
         };
         let mut endpoint = Endpoint::from_shared(url.clone()).map_err(|_| not_an_address("not a URL"))?;
         if secured {
-            endpoint =
-                endpoint.tls_config(vouched_for(ca_file.as_deref())?).map_err(|_| not_an_address("not a URL"))?;
+            endpoint = endpoint.tls_config(vouched_for(ca_file.as_deref())?).map_err(|error| no_tls(&error))?;
         }
         let channel = endpoint
             .connect_timeout(Duration::from_secs(10).min(timeout))
@@ -146,14 +145,12 @@ impl Session {
     }
 }
 
-/// Nobody is trusted who is not named: the file of the system's own authorities can be.
+/// The authority that is named, and no other; else those that this system trusts.
 fn vouched_for(ca_file: Option<&Path>) -> Result<ClientTlsConfig, Failure> {
-    let fix = || "set --ca-file to the certificates of its authority, in PEM".to_owned();
-    let Some(file) = ca_file else {
-        return Err(Failure::wrong_with("who vouches for an https api is not known".to_owned(), fix()));
+    let Some(file) = ca_file else { return Ok(ClientTlsConfig::new().with_native_roots()) };
+    let cannot = |why: &dyn std::fmt::Display| {
+        Failure::wrong_with(format!("cannot use {}: {why}", file.display()), NAME_ONE.to_owned())
     };
-    let cannot =
-        |why: &dyn std::fmt::Display| Failure::wrong_with(format!("cannot use {}: {why}", file.display()), fix());
     let text = std::fs::read(file).map_err(|error| cannot(&error))?;
     if !text.windows(BEGIN.len()).any(|text| text == BEGIN) {
         return Err(cannot(&"it holds no certificate"));
@@ -161,6 +158,14 @@ fn vouched_for(ca_file: Option<&Path>) -> Result<ClientTlsConfig, Failure> {
     Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(text)))
 }
 
+/// The system trusts nobody, or what it has cannot be used.
+fn no_tls(error: &tonic::transport::Error) -> Failure {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let why = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+    Failure::wrong_with(format!("who vouches for an https api is not known: {why}"), NAME_ONE.to_owned())
+}
+
+const NAME_ONE: &str = "set --ca-file to the certificates of its authority, in PEM";
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// How long without progress a stream is taken up again: an api may restart meanwhile.
@@ -241,9 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_vouches_for_an_https_api_must_be_said() {
-        let line = session("https://localhost:1").unwrap_err().line();
-        assert!(line.starts_with("who vouches for an https api is not known; set --ca-file"), "{line}");
+    async fn a_file_that_vouches_for_nobody_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for file in [Path::new("/nowhere"), file.path()] {
             let line = vouched_for(Some(file)).unwrap_err().line();

@@ -44,16 +44,26 @@ pub enum Internal {
 impl InternalArgs {
     /// For a process in that role.
     pub fn check(&self, own: Role) -> anyhow::Result<Internal> {
-        let (Some(ca), Some(certificate), Some(key)) = (&self.internal_ca, &self.internal_cert, &self.internal_key)
-        else {
-            return Ok(Internal::Clear { anywhere: self.insecure_internal });
-        };
-        let identity = Identity { certificate: certificate.clone(), key: key.clone() };
-        let mutual = Mutual { ca: ca.clone(), identity };
+        let Some(mutual) = self.mutual() else { return Ok(Internal::Clear { anywhere: self.insecure_internal }) };
         let whose = "--internal-ca, --internal-cert and --internal-key cannot be used together";
         let server = ServerTls::mutual(mutual.clone()).context(whose)?;
         mutual.carries(own).context("--internal-cert")?;
         Ok(Internal::Mutual { server, client: ClientTls::mutual(mutual).context(whose)? })
+    }
+
+    /// For an executor of that name.
+    pub fn check_executor(&self, name: &str) -> anyhow::Result<Internal> {
+        let internal = self.check(Role::Executor)?;
+        if let Some(mutual) = self.mutual() {
+            mutual.allows(name).context("--executor-name does not go with --internal-cert")?;
+        }
+        Ok(internal)
+    }
+
+    fn mutual(&self) -> Option<Mutual> {
+        let ((certificate, key), ca) =
+            self.internal_cert.clone().zip(self.internal_key.clone()).zip(self.internal_ca.clone())?;
+        Some(Mutual { ca, identity: Identity { certificate, key } })
     }
 }
 

@@ -19,7 +19,7 @@ use tonic::service::Interceptor;
 use tonic::transport::server::Connected;
 use tonic::{Request, Status};
 
-use crate::tls::{Role, ServerTls};
+use crate::tls::{Role, ServerTls, executors};
 
 /// What a server serves: connections as clients open them.
 pub type Incoming = BoxStream<'static, io::Result<Connection>>;
@@ -46,15 +46,23 @@ pub struct Connection {
 pub enum Peer {
     /// Nobody was asked: the other end is in this process, or the listener is in the clear.
     Unasked,
-    /// One whose certificate our authority made out to these.
-    Certified(Vec<Role>),
+    /// One whose certificate our authority made out to these roles; as an executor, to these names, or to any when there is none.
+    Certified { roles: Vec<Role>, executors: Vec<String> },
 }
 
 impl Peer {
     pub fn may_be(&self, role: Role) -> bool {
         match self {
             Self::Unasked => true,
-            Self::Certified(roles) => roles.contains(&role),
+            Self::Certified { roles, .. } => roles.contains(&role),
+        }
+    }
+
+    /// Whether it may go by that name among the executors.
+    pub fn may_be_called(&self, executor: &str) -> bool {
+        match self {
+            Self::Unasked => true,
+            Self::Certified { executors, .. } => executors.is_empty() || executors.iter().any(|name| name == executor),
         }
     }
 }
@@ -95,10 +103,9 @@ pub fn secured(listener: TcpListener, tls: ServerTls) -> Incoming {
                 match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         let certificates = stream.get_ref().1.peer_certificates();
-                        let peer = certificates.and_then(<[_]>::first).map_or(Peer::Unasked, |own| {
-                            Peer::Certified(
-                                [Role::Api, Role::Executor].into_iter().filter(|role| role.is_of(own)).collect(),
-                            )
+                        let peer = certificates.and_then(<[_]>::first).map_or(Peer::Unasked, |own| Peer::Certified {
+                            roles: [Role::Api, Role::Executor].into_iter().filter(|role| role.is_of(own)).collect(),
+                            executors: executors(own),
                         });
                         Some(Ok(Connection { io: Box::new(stream), peer }))
                     }

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
 use sha2::{Digest as _, Sha256};
+use webpki::EndEntityCert;
 
 /// What a process of ours is to another. Its certificate carries the name; which host it runs on does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,13 @@ impl Role {
         ParsedCertificate::try_from(certificate)
             .is_ok_and(|parsed| verify_server_name(&parsed, &self.server_name()).is_ok())
     }
+}
+
+/// The executors that a certificate is made out to, by DNS names like `NAME.executor.taskplane` beside the role's; none: to any.
+pub(crate) fn executors(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok(parsed) = EndEntityCert::try_from(certificate) else { return Vec::new() };
+    let names = parsed.valid_dns_names().filter_map(|name| name.strip_suffix(Role::Executor.name())?.strip_suffix('.'));
+    names.map(str::to_owned).collect()
 }
 
 /// A certificate, with the chain behind it, and its key.
@@ -119,6 +127,19 @@ impl Mutual {
             "{} does not carry the name {} (a DNS name among its subject alternative names)",
             self.identity.certificate.display(),
             role.name()
+        );
+        Ok(())
+    }
+
+    /// The same for an executor that is called so.
+    pub fn allows(&self, executor: &str) -> anyhow::Result<()> {
+        let (chain, _) = self.identity.read()?;
+        let names = chain.first().map(executors).unwrap_or_default();
+        ensure!(
+            names.is_empty() || names.iter().any(|name| name == executor),
+            "{} is made out to executors of other names: {}",
+            self.identity.certificate.display(),
+            names.join(", ")
         );
         Ok(())
     }

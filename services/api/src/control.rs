@@ -8,6 +8,7 @@ use taskplane_domain::uid::{Fence, SessionUid};
 use taskplane_proto::convert::{claim_from_pb, duration_to_pb, report_from_pb};
 use taskplane_proto::internal::v1 as pb;
 use taskplane_proto::internal::v1::executor_control_server::ExecutorControl;
+use taskplane_runtime::net::Peer;
 use taskplane_runtime::telemetry;
 use taskplane_store::StoreError;
 use tonic::{Request, Response, Status};
@@ -26,6 +27,10 @@ impl ExecutorControl for Api {
         &self,
         request: Request<pb::OpenSessionRequest>,
     ) -> Result<Response<pb::OpenSessionResponse>, Status> {
+        let named = &request.get_ref().executor;
+        if !request.extensions().get::<Peer>().is_some_and(|peer| peer.may_be_called(named)) {
+            return Err(ApiError::ForeignName(named.clone()).into());
+        }
         let session = self.session_open(request.into_inner()).await?;
         Ok(Response::new(pb::OpenSessionResponse {
             session: session.uid.to_string(),

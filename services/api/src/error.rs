@@ -49,6 +49,8 @@ pub enum ApiError {
     SessionOver,
     #[error("the token is not that of this attempt")]
     ForeignToken,
+    #[error("the caller's certificate is made out to executors of other names than {0:?}")]
+    ForeignName(String),
 }
 
 impl From<ApiError> for Status {
@@ -83,6 +85,7 @@ impl From<ApiError> for Status {
             ApiError::NotStuck(..) => details::error(Code::FailedPrecondition, "NOT_STUCK", text),
             ApiError::LogDeleted(_) => details::error(Code::FailedPrecondition, "LOG_DELETED", text),
             ApiError::ForeignToken => details::error(Code::PermissionDenied, "FOREIGN_TOKEN", text),
+            ApiError::ForeignName(_) => details::error(Code::PermissionDenied, "FOREIGN_NAME", text),
             ApiError::SessionOver => details::error(Code::FailedPrecondition, "SESSION_OVER", text),
         }
     }

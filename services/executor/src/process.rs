@@ -88,11 +88,10 @@ pub struct Settings {
 
 impl ExecutorProcessArgs {
     pub fn check(self) -> anyhow::Result<Settings> {
-        ensure!(
-            self.executor.executor_name.is_some(),
-            "--executor-name is missing: a name of this executor's own, the same over restarts; two of one name end each other's sessions"
-        );
-        let internal = self.internal.check(Role::Executor)?;
+        let name = self.executor.executor_name.as_ref().context(
+            "--executor-name is missing: a name of this executor's own, the same over restarts; two of one name end each other's sessions",
+        )?;
+        let internal = self.internal.check_executor(name.as_str())?;
         for api in &self.api_address {
             internal.may_dial(api, "--api-address")?;
         }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod credentials;
 mod events_page;
 mod guarded;
 mod in_process;

@@ -50,7 +50,7 @@ pub struct Everywhere {
     /// Where the api answers; by default what `target` stored, else http://127.0.0.1:7070
     #[arg(long, global = true, env = "TASKPLANE_API", hide_env_values = true, value_name = "URL")]
     pub api: Option<String>,
-    /// Authority that vouches for an https api, in PEM; by default what `target` stored
+    /// Authority that vouches for an https api, in PEM; by default what `target` stored, else those that this system trusts
     #[arg(long, global = true, env = "TASKPLANE_CA_FILE", hide_env_values = true, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// The Space to work in; by default what `target` stored
