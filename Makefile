@@ -37,8 +37,8 @@ test-cluster: setup ## Run Tasks on that cluster: build what is missing, up, the
 
 DURATION ?= 300
 
-chaos: setup ## Kill, hold up and cut off every service for DURATION seconds (300), and check; SEED repeats a run
-	@TASKPLANE_CHAOS_SECONDS=$(DURATION) $(if $(SEED),TASKPLANE_CHAOS_SEED=$(SEED)) bash scripts/chaos.sh
+chaos: setup ## Kill, hold up and cut off every service for DURATION seconds (300), and check; SEED repeats a run, BURST says how many Tasks come at once
+	@TASKPLANE_CHAOS_SECONDS=$(DURATION) $(if $(SEED),TASKPLANE_CHAOS_SEED=$(SEED)) $(if $(BURST),TASKPLANE_CHAOS_BURST=$(BURST)) bash scripts/chaos.sh
 
 bench: setup ## Measure against others in the same run; LARGE=1 with 100 000 schedules and 1 000 000 Tasks too; ONLY=retention
 	$(if $(LARGE),BENCH_LARGE=1) $(if $(ONLY),BENCH_ONLY=$(ONLY)) cargo bench -p taskplane-tests --bench bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real processes under faults, for as long as TASKPLANE_CHAOS_SECONDS says; TASKPLANE_CHAOS_SEED repeats a run. A failure says where
-# history, ledger and logs are kept.
+# Real processes under faults, for as long as TASKPLANE_CHAOS_SECONDS says; TASKPLANE_CHAOS_SEED repeats a run,
+# TASKPLANE_CHAOS_BURST says how many Tasks the burst has. A failure says where history, ledger and logs are kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -282,6 +282,11 @@ pub fn duration() -> Option<Duration> {
     set("TASKPLANE_CHAOS_SECONDS").map(Duration::from_secs)
 }
 
+/// How many Tasks the burst has, when somebody said so.
+pub fn burst() -> Option<u64> {
+    set("TASKPLANE_CHAOS_BURST")
+}
+
 fn set(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }

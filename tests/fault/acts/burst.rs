@@ -11,9 +11,9 @@ use crate::calls::{Caller, Outcome};
 use crate::history::{Answer, Ask};
 use crate::ledger::Script;
 use crate::stage::Stage;
-use crate::system::duration;
+use crate::system::{burst, duration};
 
-/// As many as `make test` has time for; `make chaos` sends more, the longer it lasts.
+/// As many as `make test` has time for; `make chaos` sends more, the longer it lasts, or as many as BURST says.
 const BRIEFLY: u64 = 200;
 const PER_SECOND: u64 = 17;
 const MOST: u64 = 10_000;
@@ -38,7 +38,8 @@ async fn of_a_burst_all_that_is_accepted_is_completed_and_the_rest_is_refused() 
     for task in names {
         first.learns(Ask::CancelTask { task }).await;
     }
-    let tasks = duration().map_or(BRIEFLY, |duration| (PER_SECOND * duration.as_secs()).clamp(BRIEFLY, MOST));
+    let lasting = duration().map(|duration| (PER_SECOND * duration.as_secs()).clamp(BRIEFLY, MOST));
+    let tasks = burst().or(lasting).unwrap_or(BRIEFLY);
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
         let caller = stage.a_client(u32::try_from(client).unwrap() + 1);

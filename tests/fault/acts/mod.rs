@@ -3,6 +3,8 @@
 mod burst;
 mod bus;
 mod commits;
+mod database;
 mod drain;
 mod drops;
+mod outage;
 mod zombie;
