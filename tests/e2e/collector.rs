@@ -1,6 +1,6 @@
 //! A collector of traces, in the test's own process: a real one, which servers export to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
@@ -51,17 +51,12 @@ impl Collector {
         endpoint
     }
 
-    /// Spans of other traces that stand beside this one.
-    pub fn beside(&self, trace: &str) -> Vec<Told> {
-        let all = self.0.lock().unwrap();
-        let told = all.iter().map(|(service, span)| Told::new(service, span));
-        told.filter(|told| told.linked.contains(trace)).collect()
+    pub fn spans(&self) -> Vec<Told> {
+        self.0.lock().unwrap().iter().map(|(service, span)| Told::new(service, span)).collect()
     }
 
     pub fn of_trace(&self, trace: &str) -> Vec<Told> {
-        let all = self.0.lock().unwrap();
-        let of_it = all.iter().filter(|(_, span)| hex(&span.trace_id) == trace);
-        of_it.map(|(service, span)| Told::new(service, span)).collect()
+        self.spans().into_iter().filter(|span| span.trace == trace).collect()
     }
 }
 
@@ -72,9 +67,9 @@ pub struct Told {
     pub name: String,
     pub id: String,
     pub parent: String,
-    pub links: usize,
+    trace: String,
     /// The traces that its links lead to.
-    pub linked: BTreeSet<String>,
+    pub links: Vec<String>,
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -88,8 +83,8 @@ impl Told {
             name: span.name.clone(),
             id: hex(&span.span_id),
             parent: hex(&span.parent_span_id),
-            links: span.links.len(),
-            linked: span.links.iter().map(|link| hex(&link.trace_id)).collect(),
+            trace: hex(&span.trace_id),
+            links: span.links.iter().map(|link| hex(&link.trace_id)).collect(),
             attributes: attributes.collect(),
         }
     }
