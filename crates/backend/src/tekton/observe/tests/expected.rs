@@ -21,9 +21,11 @@ pub(super) struct Expected {
 
 use Class::{Configuration, Infrastructure, Unknown, User};
 use StateKind::{Cancelled, Failed, Pending, Starting, Succeeded};
-use WaitReason::{Pulling, QuotaExceeded, Scheduling, Submitted, Unschedulable};
+use WaitReason::{Pulling, QuotaExceeded, Scheduling, StartTicket, Submitted, Unschedulable};
 
 const RUNS: &[WaitReason] = &[Submitted, Scheduling, Pulling];
+
+const ASKS: &[WaitReason] = &[Submitted, Scheduling, Pulling, StartTicket];
 
 const fn ends(name: &'static str, state: StateKind, exit_code: Option<i32>) -> Expected {
     let failure = None;
@@ -49,6 +51,10 @@ pub(super) static EXPECTED: &[Expected] = &[
     ends("exit-0", Succeeded, Some(0)),
     Expected { exit_code: Some(1), ..fails("exit-127", Reason::ExitCode, User) },
     Expected { exit_code: Some(3), ..fails("exit-3", Reason::ExitCode, User) },
+    Expected { waits: ASKS, ..ours("guard-cancelling") },
+    Expected { waits: ASKS, ..ends("guard-granted", Succeeded, Some(0)) },
+    Expected { waits: ASKS, restarted: true, ..fails("guard-other-pod", Reason::Lost, Unknown) },
+    Expected { waits: ASKS, ..fails("guard-unanswered", Reason::StartDeadline, Infrastructure) },
     fails("image-name-invalid", Reason::ImagePull, Configuration),
     fails("image-pull", Reason::ImagePull, Infrastructure),
     fails("killed-by-itself", Reason::SignalledOr255, User),

@@ -21,7 +21,7 @@ fn there_is_an_expectation_for_every_recording_and_a_recording_for_every_expecta
     let mut expected: Vec<_> = EXPECTED.iter().map(|expected| expected.name.to_owned()).collect();
     expected.sort_unstable();
     assert_eq!(Recording::names(), expected);
-    assert_eq!(expected.len(), 27);
+    assert_eq!(expected.len(), 31);
 }
 
 #[test]

@@ -13,14 +13,15 @@ use taskplane_domain::label::Labels;
 use taskplane_domain::quantity::Resources;
 use taskplane_domain::run::{Fate, Observed};
 use taskplane_domain::space::{Space, SpaceSettings};
-use taskplane_domain::task::{Override, RetryPolicy, RunTask, StateKind, Task, WaitReason};
+use taskplane_domain::task::{Claim, Override, RetryPolicy, RunTask, StateKind, Task, Ticket, WaitReason};
 use taskplane_domain::uid::{AppUid, RunUid, SpaceUid, TaskUid};
 use uuid::Uuid;
 
 use super::super::evidence::all_ended;
 use super::super::{Case, INERT, Nodes, Sighted, Verdict, judge, remarks};
 use super::expected::Expected;
-use crate::tekton::types::{PipelineRun, Pod, TaskRun};
+use crate::tekton::names::GUARD_CONTAINER;
+use crate::tekton::types::{ContainerStatus, PipelineRun, Pod, TaskRun};
 
 #[derive(Clone)]
 enum Object {
@@ -77,6 +78,10 @@ impl Recording {
         self.0.len()
     }
 
+    fn is_guarded(&self) -> bool {
+        self.0.iter().any(|step| matches!(&step.object, Object::Pod(pod) if guard_of(pod).is_some()))
+    }
+
     pub fn is_deletion(&self, index: usize) -> bool {
         self.0[index].deleted
     }
@@ -98,6 +103,10 @@ impl Recording {
         }
         there
     }
+}
+
+fn guard_of(pod: &Pod) -> Option<&ContainerStatus> {
+    pod.status.container_statuses.iter().find(|one| one.name == GUARD_CONTAINER)
 }
 
 pub(super) struct Replay<'r> {
@@ -163,7 +172,7 @@ impl<'r> Replay<'r> {
             task,
             waits: Vec::new(),
         };
-        replay.tells(Observed::Made { run: the_run(), conditions: Vec::new(), guarded: false });
+        replay.tells(Observed::Made { run: the_run(), conditions: Vec::new(), guarded: recording.is_guarded() });
         replay
     }
 
@@ -182,8 +191,31 @@ impl<'r> Replay<'r> {
         let order = matches!(&self.recording.0[index].object, Object::Run(run) if run.spec.status.as_deref() == Some("Cancelled"));
         if order && self.expected.ours && !self.cancelled {
             self.cancelled = true;
-            let task = self.task.take().unwrap();
-            self.task = Some(task.clone().cancel(self.now).map_or(task, |step| step.into_task()));
+            self.is_to_end();
+        }
+        if let Object::Pod(pod) = &self.recording.0[index].object {
+            self.answers(pod);
+        }
+    }
+
+    fn is_to_end(&mut self) {
+        let task = self.task.take().unwrap();
+        self.task = Some(task.clone().cancel(self.now).map_or(task, |step| step.into_task()));
+    }
+
+    /// What its guard was told stands in the row before anybody sees the guard end.
+    fn answers(&mut self, pod: &Pod) {
+        match guard_of(pod).and_then(|guard| guard.state.terminated.as_ref()).map(|end| end.exit_code) {
+            Some(0) => {
+                let task = self.task.take().unwrap();
+                let ticket = Ticket::parse(pod.metadata.uid.clone().unwrap(), "nonce".into()).unwrap();
+                self.task = Some(match task.clone().claim_start(1, ticket, self.now) {
+                    Claim::Grant(step) => step.into_task(),
+                    Claim::Granted | Claim::Refused(_) => task,
+                });
+            }
+            Some(_) if self.expected.ours => self.is_to_end(),
+            _ => {}
         }
     }
 
