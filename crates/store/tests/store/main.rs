@@ -28,6 +28,7 @@ mod accept_together;
 mod adoption;
 mod app;
 mod corrupt;
+mod crowded;
 mod deletion;
 mod durability;
 mod feed;
