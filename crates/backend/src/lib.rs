@@ -30,11 +30,6 @@ pub trait Backend: Send + Sync + 'static {
     /// What kind of place this is.
     fn traits(&self) -> Traits;
 
-    /// Which place it is: executors that say the same take each other's runs over.
-    fn cluster(&self) -> &str {
-        "local"
-    }
-
     /// Settles what an earlier incarnation left behind: whatever of it still runs is ended first, then its fate is told.
     /// Called once, before anything else. The runs stay known, with their output, until [`Backend::remove`].
     async fn recover(&self) -> Result<Vec<Recovered>, BackendError>;

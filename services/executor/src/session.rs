@@ -22,7 +22,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 /// The same for a heartbeat: several must fit into a lease.
 const BEAT: Duration = Duration::from_secs(4);
 const RETRY: Duration = Duration::from_millis(500);
-const NAME: &str = "local";
+const CLUSTER: &str = "local";
 
 #[derive(Clone)]
 pub(crate) struct Session {
@@ -60,8 +60,8 @@ impl Session {
     ) -> anyhow::Result<Option<Self>> {
         let Traits { adoptable, runs_images, keeps: _ } = platform.backend.traits();
         let request = pb::OpenSessionRequest {
-            executor: args.executor_name.as_ref().map_or(NAME, Name::as_str).to_owned(),
-            cluster: platform.backend.cluster().to_owned(),
+            executor: args.executor_name.as_ref().map_or(CLUSTER, Name::as_str).to_owned(),
+            cluster: CLUSTER.to_owned(),
             adoptable,
             runs_images,
             logs_address: logs.to_owned(),

@@ -9,8 +9,6 @@ use anyhow::{Context as _, bail, ensure};
 use taskplane_backend::tekton::client::Access;
 use taskplane_backend::tekton::{Account, Guard, Pins, PodFacing, PodSecurity, TektonBackend, TektonConfig};
 
-use taskplane_domain::Name;
-
 use crate::tickets_args::Tickets;
 
 /// Settings of the Tekton backend.
@@ -20,9 +18,6 @@ pub struct TektonArgs {
     /// How to reach the cluster; by default what kubectl would use, else the pod's own service account
     #[arg(long, env = "TASKPLANE_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// What the cluster is called: executors of one name take each other's runs over; by the uid of its kube-system when unset
-    #[arg(long, env = "TASKPLANE_CLUSTER", value_name = "NAME")]
-    pub cluster: Option<Name>,
     /// Most calls to the cluster a second, over time
     #[arg(long, env = "TASKPLANE_CLUSTER_CALLS", default_value = "100", value_name = "CALLS")]
     pub cluster_calls: NonZeroU32,
@@ -76,7 +71,6 @@ impl TektonArgs {
     pub fn check(&self, tickets: Option<&Tickets>) -> anyhow::Result<TektonConfig> {
         let Self {
             kubeconfig,
-            cluster,
             cluster_calls,
             manage_namespaces,
             namespace_prefix,
@@ -97,7 +91,6 @@ impl TektonArgs {
         };
         Ok(TektonConfig {
             access: Access { kubeconfig, calls_per_second: cluster_calls },
-            cluster,
             manage_namespaces,
             namespace_prefix,
             account: executor_account,

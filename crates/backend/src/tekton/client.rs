@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{Request, Response, StatusCode, header};
-use k8s_openapi::api::core::v1::Namespace;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
@@ -150,19 +149,6 @@ impl Cluster {
             streams: Hidden(client(config)?),
             bucket: RateLimiter::direct(quota),
         })
-    }
-
-    /// A name that no other cluster has, by what is as old as the cluster.
-    pub async fn name(&self) -> Result<String, AccessError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| AccessError {
-            what: "the cluster does not say which one it is (its namespace kube-system)".into(),
-            source,
-        };
-        let system: Option<Namespace> =
-            self.get(At::cluster("kube-system")).await.map_err(|error| failed(error.into()))?;
-        let uid =
-            system.and_then(|system| system.metadata.uid).ok_or_else(|| failed("it has no such namespace".into()))?;
-        Ok(format!("k8s-{}", uid.split('-').next().unwrap_or_default()))
     }
 
     /// For watches and logs: connections of their own, which end when nothing comes for a while. Who uses it repeats by itself.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use taskplane_domain::Name;
 use taskplane_manifest::{PodFacing, Terms};
 
 use super::client::Access;
@@ -14,8 +13,6 @@ use super::client::Access;
 #[derive(Debug, Clone)]
 pub struct TektonConfig {
     pub access: Access,
-    /// What the cluster is called; by its own uid where nothing is said.
-    pub cluster: Option<Name>,
     /// Makes the namespaces of Spaces and what belongs there. False: an operator does, from `taskplane space-manifest`.
     pub manage_namespaces: bool,
     /// Before the name of a Space that names no namespace itself.
@@ -136,7 +133,6 @@ impl Default for TektonConfig {
     fn default() -> Self {
         Self {
             access: Access { kubeconfig: None::<PathBuf>, calls_per_second: NonZeroU32::MIN.saturating_add(99) },
-            cluster: None,
             manage_namespaces: true,
             namespace_prefix: "space-".to_owned(),
             account: None,

@@ -52,8 +52,6 @@ struct Inner {
     cluster: Arc<Cluster>,
     board: Arc<Board>,
     lifecycle: Lifecycle,
-    /// Its name.
-    called: String,
 }
 
 impl TektonBackend {
@@ -61,10 +59,6 @@ impl TektonBackend {
     pub async fn start(config: TektonConfig) -> Result<Self, AccessError> {
         let config = Arc::new(config);
         let cluster = Arc::new(Cluster::connect(&config.access).await?);
-        let called = match &config.cluster {
-            Some(name) => name.to_string(),
-            None => cluster.name().await?,
-        };
         let board = Board::start(&cluster);
         let told = Arc::clone(&board);
         let lifecycle = Lifecycle::new(&cluster, &config, move |news| match news {
@@ -75,7 +69,7 @@ impl TektonBackend {
         if let Some(age) = config.finished {
             tokio::spawn(clear_up(lifecycle.clone(), age));
         }
-        Ok(Self(Arc::new(Inner { cluster, board, lifecycle, called })))
+        Ok(Self(Arc::new(Inner { cluster, board, lifecycle })))
     }
 }
 
@@ -94,10 +88,6 @@ async fn clear_up(lifecycle: Lifecycle, age: Duration) {
 impl Backend for TektonBackend {
     fn traits(&self) -> Traits {
         Traits { adoptable: true, runs_images: true, keeps: true }
-    }
-
-    fn cluster(&self) -> &str {
-        &self.0.called
     }
 
     /// Runs outlive this process: nothing of them is over because it ended.

@@ -20,8 +20,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use crate::admin::{all, kubectl};
-use crate::kit::{Kit, until};
+use crate::kit::{Kit, all, kubectl, until};
 
 /// Where pods reach processes of the test.
 const NODE: &str = "10.99.0.1";
