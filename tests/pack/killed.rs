@@ -37,8 +37,7 @@ async fn an_executor_that_is_killed_at_any_step_leaves_a_run_that_another_one_en
     client.push(spec, Vec::new()).await.unwrap();
     for (number, point) in POINTS.iter().enumerate() {
         let (doomed, heir) = (format!("executor-{number}"), format!("executor-{number}b"));
-        let points: &'static str = Box::leak((*point).to_owned().into_boxed_str());
-        system.extra.env = vec![("TASKPLANE_FAILPOINTS", points)];
+        system.extra.env = vec![("TASKPLANE_FAILPOINTS", (*point).to_owned())];
         system.launch(&[&doomed]).await;
         let request = pb::RunTaskRequest {
             parent: format!("{parent}/apps/a"),

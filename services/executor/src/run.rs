@@ -47,11 +47,12 @@ impl Executor {
     }
 
     async fn launch(&self, run: &Arc<Run>, spec: RunSpec) {
-        let Made { run: uid, conditions, guarded } = match self.make(run, &spec).instrument(info_span!("run.make")).await {
-            Some(Ok(made)) => made,
-            Some(Err((reason, message))) => return self.not_made(run, reason, message).await,
-            None => return,
-        };
+        let Made { run: uid, conditions, guarded } =
+            match self.make(run, &spec).instrument(info_span!("run.make")).await {
+                Some(Ok(made)) => made,
+                Some(Err((reason, message))) => return self.not_made(run, reason, message).await,
+                None => return,
+            };
         fail::fail_point!("executor::before_made");
         let made = Observed::Made { run: uid.clone(), conditions, guarded };
         let answer = self.reports.tell(run.key, run.fence, made).await;

@@ -18,7 +18,8 @@ use uuid::Uuid;
 use crate::admin::leave;
 
 pub const IMAGE: &str = "docker.io/rig/app:1";
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Where nobody saw a pod go, its nodes must have been up for 105 s before it counts as gone.
+const PATIENCE: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(300);
 
 pub struct Kit {

@@ -20,7 +20,8 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use crate::kit::{Kit, all, kubectl, until};
+use crate::admin::{all, kubectl};
+use crate::kit::{Kit, until};
 
 /// Where pods reach processes of the test.
 const NODE: &str = "10.99.0.1";
