@@ -16,7 +16,6 @@ const POINTS: &[&str] = &[
     "executor::before_started",
     "executor::before_over",
     "executor::after_over",
-    "executor::before_removed",
 ];
 
 #[tokio::test]
