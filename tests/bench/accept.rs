@@ -129,7 +129,7 @@ async fn started(url: &str) -> System {
 
 async fn prepare(system: &System) {
     let client = system.client("api-1");
-    let quota = pb::SpaceQuota { live_tasks: 100_000_000, ..Default::default() };
+    let quota = pb::SpaceQuota { live_tasks: 1_000_000, ..Default::default() };
     let space = pb::Space { quota: Some(quota), ..Default::default() };
     let request = pb::CreateSpaceRequest { space_id: "s".into(), space: Some(space) };
     client.spaces.clone().create_space(request).await.unwrap();

@@ -16,7 +16,7 @@ pub async fn what_was_not_handed_out_is_cancelled_at_once(stage: Stage) {
     let quota = Some(pb::SpaceQuota { running_tasks: 1, ..Default::default() });
     let space = pb::Space { name: format!("spaces/{}", stage.space), quota, ..Default::default() };
     let update_mask = Some(prost_types::FieldMask { paths: vec!["quota".into()] });
-    let request = pb::UpdateSpaceRequest { space: Some(space), update_mask, ..Default::default() };
+    let request = pb::UpdateSpaceRequest { space: Some(space), update_mask };
     stage.client.spaces.clone().update_space(request).await.unwrap();
     let first = stage.run("exec sleep 600").await;
     stage.running(&first.name).await;

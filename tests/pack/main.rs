@@ -1,7 +1,10 @@
 //! One pack of scenarios, told to a whole system through its api and seen through it: on the local backend, and with
 //! `--features cluster` on the cluster of tests/rig, where they must come to the same state, class and reason.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
-#![expect(clippy::disallowed_methods, reason = "the rules of a service: nothing here is one")]
+#![cfg_attr(
+    feature = "cluster",
+    expect(clippy::disallowed_methods, reason = "the script that starts the cluster speaks to it by environment")
+)]
 
 #[cfg(feature = "cluster")]
 #[path = "../../crates/backend/tests/cluster/admin.rs"]

@@ -29,7 +29,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use jiff::Timestamp;
 use taskplane_domain::log::{Landmark, LogRecord};
 use taskplane_domain::run::{RunKey, RunSpec};
 use taskplane_domain::task::Condition;
@@ -41,9 +40,6 @@ use lifecycle::{Lifecycle, News};
 use logs::Wanted;
 pub use taskplane_manifest::PodFacing;
 use watch::Board;
-
-/// Between two looks for finished runs whose time is up.
-const CLEARING: Duration = Duration::from_secs(15);
 
 #[derive(Clone)]
 pub struct TektonBackend(Arc<Inner>);
@@ -67,20 +63,9 @@ impl TektonBackend {
             News::Gone(key) => told.forget(&key),
         });
         if let Some(age) = config.finished {
-            tokio::spawn(clear_up(lifecycle.clone(), age));
+            lifecycle.clear_up(age);
         }
         Ok(Self(Arc::new(Inner { cluster, board, lifecycle })))
-    }
-}
-
-/// Takes finished runs away when their time is up; it ends with the process, and another replica's goes on.
-async fn clear_up(lifecycle: Lifecycle, age: Duration) {
-    let mut period = tokio::time::interval(CLEARING);
-    loop {
-        period.tick().await;
-        if let Err(error) = lifecycle.remove_finished(age, Timestamp::now()).await {
-            tracing::warn!(%error, "finished runs could not be removed, trying again");
-        }
     }
 }
 

@@ -14,10 +14,13 @@ use crate::BackendError;
 use crate::tekton::client::{At, CallError, Manner, Meant, Read};
 use crate::tekton::names;
 use crate::tekton::types::{PipelineRun, Pod, TaskRun, said};
+use crate::tekton::watch::now;
 
 /// How long a removal is looked at before it is told to be unfinished.
 const PATIENCE: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(400);
+/// Between two looks for finished runs whose time is up.
+const CLEARING: Duration = Duration::from_secs(15);
 
 /// What is still there of a run.
 #[derive(Default)]
@@ -64,8 +67,21 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Removes what was archived `age` ago. Says how many.
-    pub async fn remove_finished(&self, age: Duration, now: Timestamp) -> Result<usize, BackendError> {
+    /// From now on takes finished runs away when they were archived `age` ago.
+    pub fn clear_up(&self, age: Duration) {
+        let this = self.clone();
+        self.0.tasks.spawn(async move {
+            let mut period = tokio::time::interval(CLEARING);
+            loop {
+                period.tick().await;
+                if let Err(error) = this.remove_finished(age, now()).await {
+                    tracing::warn!(%error, "finished runs could not be removed, trying again");
+                }
+            }
+        });
+    }
+
+    async fn remove_finished(&self, age: Duration, now: Timestamp) -> Result<(), BackendError> {
         let failed = |error: CallError| error.during("looking for finished runs");
         let selector = format!("{}=true", names::ARCHIVED);
         let runs = self.0.cluster.list::<PipelineRun>(None, &selector).await.map_err(failed)?;
@@ -73,14 +89,12 @@ impl Lifecycle {
             let over = run.status.completion_time.or(run.metadata.creation_timestamp.as_ref().map(|time| time.0));
             over.is_some_and(|over| now.duration_since(over).unsigned_abs() >= age && over <= now)
         };
-        let mut removed = 0;
         for run in runs.iter().filter(is_old) {
             if let Some(key) = names::key_of(run.metadata.labels.as_ref()) {
                 self.remove(&key).await?;
-                removed += 1;
             }
         }
-        Ok(removed)
+        Ok(())
     }
 
     async fn try_remove(&self, key: &RunKey) -> Result<(), BackendError> {

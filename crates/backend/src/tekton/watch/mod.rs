@@ -87,7 +87,7 @@ pub struct Board {
 const FEEDS: usize = 4;
 
 #[expect(clippy::disallowed_methods, reason = "what the cluster does is judged by the clock of who watches it")]
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::now()
 }
 
