@@ -120,9 +120,9 @@ mod alone {
     struct Held(&'static str);
 
     impl Held {
-        fn down(part: &'static str) -> Self {
+        async fn down(part: &'static str) -> Self {
             std::fs::write(rig().join(format!("run/parts/{part}.hold")), "").unwrap();
-            signal(part, Signal::SIGKILL);
+            signal(part, Signal::SIGKILL).await;
             Self(part)
         }
     }
@@ -133,9 +133,13 @@ mod alone {
         }
     }
 
-    fn signal(part: &str, signal: Signal) {
-        let pid = std::fs::read_to_string(rig().join("run/parts").join(part)).unwrap();
-        kill(Pid::from_raw(pid.trim().parse().unwrap()), signal).unwrap();
+    /// One that has just ended is started again by itself.
+    async fn signal(part: &str, signal: Signal) {
+        until("a part that runs", || {
+            let pid = std::fs::read_to_string(rig().join("run/parts").join(part)).unwrap();
+            pid.trim().parse().is_ok_and(|pid| kill(Pid::from_raw(pid), signal).is_ok())
+        })
+        .await;
     }
 
     async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -194,7 +198,7 @@ mod alone {
         let stage = Stage::cluster("apiserver_down").await;
         let runs = stage.run("echo once; exec sleep 20").await;
         stage.running(&runs.name).await;
-        let held = [Held::down("etcd"), Held::down("apiserver")];
+        let held = [Held::down("etcd").await, Held::down("apiserver").await];
         let meanwhile = stage.run("echo meanwhile").await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         drop(held);
@@ -209,11 +213,11 @@ mod alone {
     async fn nothing_is_told_to_be_cancelled_while_its_node_does_not_answer() {
         let stage = Stage::cluster("kubelet_stopped").await;
         let task = running(&stage).await;
-        signal("kubelet", Signal::SIGSTOP);
+        signal("kubelet", Signal::SIGSTOP).await;
         stage.other.cancel(&task.name).await;
         tokio::time::sleep(Duration::from_secs(25)).await;
         let meanwhile = stage.client.get(&task.name).await;
-        signal("kubelet", Signal::SIGCONT);
+        signal("kubelet", Signal::SIGCONT).await;
         assert_eq!(meanwhile.state(), TaskState::Cancelling, "{meanwhile:?}");
         assert!(is_cancelled(&stage.over(&task.name).await));
     }
