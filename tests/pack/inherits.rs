@@ -24,11 +24,13 @@ pub async fn wrote(stage: &Stage, name: &str, line: &str) {
 
 pub async fn commands_and_values_arrive_byte_for_byte(stage: Stage) {
     stage.push("a", &[("APP", ODD)]).await;
-    let command = "printf '%s|' \"$APP\" \"$TASK\" '$ $$ $(X) $$(params.x) \u{1f600}' \"$(echo sub)\" $((1+2)) \"${c-unset}\"; echo";
+    // One write: a line that comes in two is told as two parts.
+    let command = "printf '%s|%s|%s|%s|%s|%s\\n' \"$APP\" \"$TASK\" '$ $$ $(X) $$(params.x) \u{1f600}' \"$(echo sub)\" \
+                   $((1+2)) \"${c-unset}\"";
     let task = pb::RunTaskRequest { env: env(&[("TASK", ODD)]), ..stage.task(command) };
     let task = stage.client.run_task(task).await.unwrap();
     assert_eq!(end(&stage.over(&task.name).await), succeeded());
-    let expected = format!("{ODD}|{ODD}|$ $$ $(X) $$(params.x) \u{1f600}|sub|3|unset|\n");
+    let expected = format!("{ODD}|{ODD}|$ $$ $(X) $$(params.x) \u{1f600}|sub|3|unset\n");
     assert_eq!(stage.other.log(&task.name).await, expected);
 }
 
