@@ -206,9 +206,6 @@ impl Address {
                         ("statement_timeout", "5s"),
                         ("lock_timeout", "2s"),
                         ("idle_in_transaction_session_timeout", "30s"),
-                        // A plan that was made while a table was all but empty would be kept until statistics are made anew: by
-                        // then a statement may have read all of it for each row.
-                        ("plan_cache_mode", "force_custom_plan"),
                     ])
                 });
             }

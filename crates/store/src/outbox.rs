@@ -38,10 +38,11 @@ struct Noted {
 impl Store {
     /// The oldest unpublished event of each aggregate: up to `limit` of those with an id behind `after`.
     pub async fn outbox_heads(&self, after: i64, limit: u32) -> Result<Heads, StoreError> {
-        // With a limit of its own the subquery is never made a join, see `purge.rs`.
+        // As in `purge.rs`: what is earlier is looked up by the uid.
         let text = "SELECT * FROM events e WHERE e.published_at IS NULL AND e.id > $1 AND (\
                  SELECT 1 FROM events earlier \
-                 WHERE earlier.uid = e.uid AND earlier.sequence < e.sequence AND earlier.published_at IS NULL LIMIT 1) IS NULL \
+                 WHERE earlier.uid = e.uid AND earlier.sequence < e.sequence AND coalesce(earlier.published_at, -1) = -1 \
+                 LIMIT 1) IS NULL \
              ORDER BY e.id LIMIT $2";
         let values = [after.into(), i64::from(limit).into()];
         let rows: Vec<event::Model> = self.read(sql::all(self.db(), text, values)).await?;
