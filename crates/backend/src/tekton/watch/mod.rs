@@ -5,6 +5,7 @@
 //! says nothing of what it does not hold: so after each one every run that should be in it and is not is asked for by name.
 
 mod feed;
+mod told;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ pub use feed::Pace;
 
 use super::client::{At, Cluster, Read};
 use super::logs::Tails;
-use super::names::{self, MANAGED};
+use super::names;
 use super::observe::{self, Case, Nodes, Sighted, Verdict};
 use super::types::{PipelineRun, Pod, TaskRun};
 use crate::{BackendError, Observation};
@@ -38,8 +39,6 @@ const HINTS: usize = 4096;
 const ASKS: usize = 8;
 /// What was not read again for so long is not taken from memory.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
-/// A run of which nothing is left is remembered for so long.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 const SELECTOR: &str = "taskplane.dev/managed=true";
 
 /// Where a run is, and which one.
@@ -312,97 +311,6 @@ impl Board {
         seen.pods_are(&there, asked, now);
         *read = Some(now);
         Ok(())
-    }
-
-    fn tells_run(&self, told: Told<PipelineRun>) {
-        let now = now();
-        match told {
-            Told::All { items, asked } => {
-                let there: HashSet<_> =
-                    items.iter().filter_map(|run| names::key_of(run.metadata.labels.as_ref())).collect();
-                items.into_iter().for_each(|run| self.tells_run(Told::Is(run)));
-                let mut written = self.lock();
-                written.runs.retain(|_, entry| !entry.seen.is_history(now - REMEMBERED));
-                for (key, entry) in &written.runs {
-                    if !there.contains(key) && entry.seen.was_known(asked) && entry.seen.run_gone_since().is_none() {
-                        // It ends when everything does.
-                        let _ = self.missing.send(*key);
-                    }
-                }
-            }
-            Told::Is(run) => self.write(run.metadata.labels.clone().as_ref(), |entry| {
-                entry.seen.see_run(run, now);
-                entry.read.get_or_insert(now);
-            }),
-            Told::Gone(run) => {
-                self.write(run.metadata.labels.clone().as_ref(), |entry| entry.seen.run_deleted(run, now))
-            }
-        }
-    }
-
-    fn tells_task_run(&self, told: Told<TaskRun>) {
-        let now = now();
-        match told {
-            Told::All { items, asked } => {
-                let there: HashSet<_> =
-                    items.iter().filter_map(|run| names::key_of(run.metadata.labels.as_ref())).collect();
-                items.into_iter().for_each(|run| self.tells_task_run(Told::Is(run)));
-                let mut written = self.lock();
-                for (_, entry) in written.runs.iter_mut().filter(|(key, _)| !there.contains(key)) {
-                    if entry.seen.was_known(asked) {
-                        entry.seen.task_run_missing(now);
-                    }
-                }
-            }
-            Told::Is(run) => {
-                self.write(run.metadata.labels.clone().as_ref(), |entry| entry.seen.see_task_run(run, now))
-            }
-            Told::Gone(run) => {
-                self.write(run.metadata.labels.clone().as_ref(), |entry| entry.seen.task_run_deleted(run, now));
-            }
-        }
-    }
-
-    fn tells_pod(&self, told: Told<Pod>) {
-        let now = now();
-        match told {
-            Told::All { items, asked } => {
-                let there: Vec<_> = items.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
-                items.into_iter().for_each(|pod| self.tells_pod(Told::Is(pod)));
-                let mut changed = Vec::new();
-                for (key, entry) in &mut self.lock().runs {
-                    if entry.seen.pods_are(&there, asked, now) {
-                        changed.push(*key);
-                    }
-                }
-                changed.into_iter().for_each(|key| self.hint(key));
-            }
-            Told::Is(pod) => self.write(pod.metadata.labels.clone().as_ref(), |entry| entry.seen.see_pod(pod, now)),
-            Told::Gone(pod) => {
-                self.write(pod.metadata.labels.clone().as_ref(), |entry| entry.seen.pod_deleted(pod, now))
-            }
-        }
-    }
-
-    fn tells_node(&self, told: Told<Node>) {
-        let mut written = self.lock();
-        let nodes = &mut written.nodes;
-        match told {
-            Told::All { items, asked: _ } => {
-                *nodes = Nodes::default();
-                items.iter().for_each(|node| nodes.see(node));
-            }
-            Told::Is(node) => nodes.see(&node),
-            Told::Gone(node) => nodes.remove(node.metadata.name.as_deref().unwrap_or_default()),
-        }
-    }
-
-    fn write(&self, labels: Option<&std::collections::BTreeMap<String, String>>, change: impl FnOnce(&mut Entry)) {
-        // What only looks like ours belongs to nobody.
-        let managed = labels.and_then(|labels| labels.get(MANAGED)).is_some_and(|managed| managed == "true");
-        let Some(key) = names::key_of(labels).filter(|_| managed) else { return };
-        change(self.lock().runs.entry(key).or_default());
-        self.hint(key);
     }
 
     /// Asks for those that a list did not hold, one by one, until there is an answer.
