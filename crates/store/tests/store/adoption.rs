@@ -9,6 +9,7 @@ use taskplane_store::{NewSession, StoreError};
 use tokio::task::JoinSet;
 
 use crate::kit::{Kit, name};
+use crate::session_kit::{a_session_with_two, up, whole_lease};
 
 crate::on_both_engines![
     nobody_takes_from_an_executor_that_is_there,
@@ -29,28 +30,6 @@ fn adoptable(kit: &Kit, executor: &str) -> NewSession {
 
 async fn opened(kit: &Kit, new: NewSession) -> Session {
     kit.store.session_open(new, LEASE, |_, _| None).await.unwrap()
-}
-
-async fn up(kit: &Kit, seconds: i64) {
-    for _ in 0..seconds {
-        kit.store.control_beat().await.unwrap();
-        kit.advance(1);
-    }
-    kit.store.control_beat().await.unwrap();
-}
-
-fn whole_lease() -> i64 {
-    i64::try_from((LEASE + BEAT_GAP).as_secs()).unwrap()
-}
-
-/// A session that holds a Task that runs and one that was only claimed.
-async fn a_session_with_two(kit: &Kit, new: NewSession) -> (Session, Task, Task) {
-    let (space, app, first) = kit.the_usual().await;
-    kit.advance(1);
-    let second = kit.a_task(&space, &app).await;
-    let session = opened(kit, new).await;
-    assert_eq!(kit.store.work_claim(session.uid, 2).await.unwrap(), 2);
-    (session, kit.running(&first).await, second)
 }
 
 async fn held(kit: &Kit, session: &Session) -> Vec<(Task, Fence)> {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use taskplane_domain::run::{Fate, Observed};
-use taskplane_domain::session::{BEAT_GAP, LEASE};
+use taskplane_domain::session::{LEASE, Session};
 use taskplane_domain::task::{CancelTask, Cause, Deadlines, StateKind, Task, TaskState};
-use taskplane_domain::uid::SessionUid;
 use taskplane_store::{Late, NewSession, Orphan, StoreError};
 
 use crate::kit::{Kit, name, run_of};
+use crate::session_kit::{a_session_with_two, up, whole_lease};
 
 crate::on_both_engines![
     an_end_is_late_after_its_own_grace_or_the_usual_one,
@@ -90,31 +90,8 @@ async fn a_task_given_up_comes_back_as_it_was_stored(kit: Kit) {
     assert_eq!(late_ends(&kit).await.0, []);
 }
 
-/// The control plane is up for `seconds` more.
-async fn up(kit: &Kit, seconds: i64) {
-    for _ in 0..seconds {
-        kit.store.control_beat().await.unwrap();
-        kit.advance(1);
-    }
-    kit.store.control_beat().await.unwrap();
-}
-
-fn whole_lease() -> i64 {
-    i64::try_from((LEASE + BEAT_GAP).as_secs()).unwrap()
-}
-
-/// One Task of session `e` runs, and one was claimed and has no run.
-async fn a_session_with_two(kit: &Kit, new: NewSession) -> (SessionUid, Task, Task) {
-    let (space, app, first) = kit.the_usual().await;
-    kit.advance(1);
-    let second = kit.a_task(&space, &app).await;
-    let session = kit.store.session_open(new, LEASE, |_, _| None).await.unwrap();
-    assert_eq!(kit.store.work_claim(session.uid, 2).await.unwrap(), 2);
-    (session.uid, kit.running(&first).await, second)
-}
-
 async fn a_silent_session_lapses_and_gives_back_what_had_not_started(kit: Kit) {
-    let (session, running, waiting) = a_session_with_two(&kit, kit.new_session("e")).await;
+    let (Session { uid: session, .. }, running, waiting) = a_session_with_two(&kit, kit.new_session("e")).await;
     up(&kit, whole_lease() - 1).await;
     assert_eq!(kit.store.sessions_lapse(10).await.unwrap(), 0);
     assert!(kit.store.tasks_orphaned(10).await.unwrap().is_empty());
@@ -129,7 +106,7 @@ async fn a_silent_session_lapses_and_gives_back_what_had_not_started(kit: Kit) {
 }
 
 async fn nobody_lapses_while_the_control_plane_was_down_itself(kit: Kit) {
-    let (session, ..) = a_session_with_two(&kit, kit.new_session("e")).await;
+    let (Session { uid: session, .. }, ..) = a_session_with_two(&kit, kit.new_session("e")).await;
     up(&kit, 3).await;
     // A database or all of the api is away for an hour, and comes back.
     kit.advance(3600);
@@ -144,7 +121,7 @@ async fn nobody_lapses_while_the_control_plane_was_down_itself(kit: Kit) {
 }
 
 async fn a_late_heartbeat_renews_what_nobody_ended(kit: Kit) {
-    let (session, running, _) = a_session_with_two(&kit, kit.new_session("e")).await;
+    let (Session { uid: session, .. }, running, _) = a_session_with_two(&kit, kit.new_session("e")).await;
     up(&kit, 1000).await;
     kit.store.session_heartbeat(session, LEASE).await.unwrap();
     assert_eq!(kit.store.sessions_lapse(10).await.unwrap(), 0);
@@ -153,7 +130,7 @@ async fn a_late_heartbeat_renews_what_nobody_ended(kit: Kit) {
 
 async fn runs_that_can_be_taken_over_are_not_orphaned(kit: Kit) {
     let new = NewSession { adoptable: true, ..kit.new_session("e") };
-    let (session, running, waiting) = a_session_with_two(&kit, new).await;
+    let (Session { uid: session, .. }, running, waiting) = a_session_with_two(&kit, new).await;
     up(&kit, whole_lease()).await;
     assert_eq!(kit.store.sessions_lapse(10).await.unwrap(), 0, "it is not ended");
     assert!(kit.store.task_owner(waiting.uid).await.unwrap().is_none(), "others may have what has not started");
@@ -167,7 +144,7 @@ async fn runs_that_can_be_taken_over_are_not_orphaned(kit: Kit) {
 }
 
 async fn what_a_closed_session_left_is_orphaned_after_a_lease(kit: Kit) {
-    let (session, running, _) = a_session_with_two(&kit, kit.new_session("e")).await;
+    let (Session { uid: session, .. }, running, _) = a_session_with_two(&kit, kit.new_session("e")).await;
     kit.store.session_close(session).await.unwrap();
     up(&kit, whole_lease() - 1).await;
     assert!(kit.store.tasks_orphaned(10).await.unwrap().is_empty());
@@ -181,7 +158,7 @@ async fn what_a_closed_session_left_is_orphaned_after_a_lease(kit: Kit) {
 }
 
 async fn an_orphan_is_lost_once_and_its_old_holder_changes_nothing(kit: Kit) {
-    let (session, running, _) = a_session_with_two(&kit, kit.new_session("e")).await;
+    let (Session { uid: session, .. }, running, _) = a_session_with_two(&kit, kit.new_session("e")).await;
     up(&kit, whole_lease()).await;
     kit.store.sessions_lapse(10).await.unwrap();
     let Orphan { task, session: holder, fence, .. } = kit.store.tasks_orphaned(10).await.unwrap().remove(0);

@@ -1,35 +1,29 @@
 //! Security groups, and what becomes of what is bound to them.
 
-use std::sync::Arc;
-
 use taskplane_domain::app::App;
-use taskplane_domain::name::{Name, SecurityGroupName, SpaceName};
+use taskplane_domain::name::{Name, SecurityGroupName};
 use taskplane_domain::security_group::{BoundTo, Groups, Rule, RuleText, SecurityGroup, parse_rules};
 use taskplane_domain::space::Space;
 use taskplane_domain::uid::{SecurityGroupUid, SpaceUid};
 use taskplane_store::StoreError;
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::kit::{Kit, both, touch};
+use crate::kit::Kit;
 
 crate::on_both_engines![
     a_group_comes_back_as_it_was_written,
     a_group_needs_its_space_and_a_name_of_its_own,
     groups_are_listed_page_by_page_with_what_is_bound_to_them,
     an_update_makes_a_revision_of_all_that_is_bound,
-    of_many_updates_of_one_revision_one_is_made,
     a_task_keeps_the_rules_that_it_was_accepted_with,
     a_group_that_is_bound_stays_and_says_to_what,
     nothing_is_bound_to_a_revision_that_is_not_the_present_one,
-    deleting_a_group_and_binding_an_app_to_it_never_both_happen,
-    updates_pushes_bindings_and_tasks_at_once_agree_in_the_end,
     a_deleted_space_takes_its_groups_along,
     an_app_of_an_earlier_release_has_no_groups,
     a_revision_of_a_group_goes_when_nothing_refers_to_it_any_more,
 ];
 
-fn rules(destination: &str) -> Vec<Rule> {
+pub fn rules(destination: &str) -> Vec<Rule> {
     let text = RuleText {
         protocol: "tcp".into(),
         destination: destination.into(),
@@ -40,12 +34,12 @@ fn rules(destination: &str) -> Vec<Rule> {
     parse_rules("rules", vec![text]).unwrap()
 }
 
-fn names(groups: &Groups) -> Vec<String> {
+pub fn names(groups: &Groups) -> Vec<String> {
     groups.iter().map(|group| format!("{}:{}", group.name, group.revision)).collect()
 }
 
 impl Kit {
-    async fn a_group(&self, space: &Space, name: &str) -> SecurityGroup {
+    pub async fn a_group(&self, space: &Space, name: &str) -> SecurityGroup {
         let name = SecurityGroupName { space: space.name.0.clone(), group: name.parse().unwrap() };
         let uid = SecurityGroupUid(self.uid());
         let group = SecurityGroup::create(uid, space.uid, name, rules("10.0.0.0/8"), self.now());
@@ -53,34 +47,34 @@ impl Kit {
         group
     }
 
-    async fn bound(&self, app: &App, group: &SecurityGroup) -> App {
+    pub async fn bound(&self, app: &App, group: &SecurityGroup) -> App {
         let groups = app.spec.security_groups.with(group.reference()).unwrap();
         let change = app.clone().with_groups(groups, self.now()).unwrap();
         self.store.app_bind_group(&change, &group.reference()).await.unwrap();
         change.app
     }
 
-    async fn unbound(&self, app: &App, group: &SecurityGroup) -> App {
+    pub async fn unbound(&self, app: &App, group: &SecurityGroup) -> App {
         let groups = app.spec.security_groups.without(group.uid);
         let change = app.clone().with_groups(groups, self.now()).unwrap();
         self.store.app_update(&change).await.unwrap();
         change.app
     }
 
-    async fn bound_space_wide(&self, space: &Space, group: &SecurityGroup) -> Space {
+    pub async fn bound_space_wide(&self, space: &Space, group: &SecurityGroup) -> Space {
         let groups = space.security_groups.with(group.reference()).unwrap();
         let change = space.clone().with_groups(groups, self.now()).unwrap();
         self.store.space_bind_group(&change, &group.reference()).await.unwrap();
         change.space
     }
 
-    async fn updated(&self, group: &SecurityGroup, destination: &str) -> SecurityGroup {
+    pub async fn updated(&self, group: &SecurityGroup, destination: &str) -> SecurityGroup {
         let next = group.clone().update(rules(destination), self.now()).unwrap();
         self.store.security_group_update(&next).await.unwrap();
         next
     }
 
-    async fn app_now(&self, app: &App) -> App {
+    pub async fn app_now(&self, app: &App) -> App {
         self.store.app_get(&app.name).await.unwrap()
     }
 }
@@ -175,22 +169,6 @@ async fn an_update_makes_a_revision_of_all_that_is_bound(kit: Kit) {
     assert_eq!(next.revision, 3);
 }
 
-async fn of_many_updates_of_one_revision_one_is_made(kit: Kit) {
-    let space = kit.a_space("s").await;
-    let group = kit.a_group(&space, "db").await;
-    let app = kit.bound(&kit.an_app(&space, "a").await, &group).await;
-    let mut calls = JoinSet::new();
-    for number in 1..=16 {
-        let next = group.clone().update(rules(&format!("10.0.0.{number}")), kit.now()).unwrap();
-        let store = kit.store.clone();
-        calls.spawn(async move { store.security_group_update(&next).await });
-    }
-    let results = calls.join_all().await;
-    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    assert_eq!(results.iter().filter(|result| matches!(result, Err(StoreError::Conflict(_)))).count(), 15);
-    assert_eq!(kit.app_now(&app).await.revision, app.revision + 1);
-}
-
 async fn a_task_keeps_the_rules_that_it_was_accepted_with(kit: Kit) {
     let space = kit.a_space("s").await;
     let (db, dns) = (kit.a_group(&space, "db").await, kit.a_group(&space, "dns").await);
@@ -268,123 +246,7 @@ async fn nothing_is_bound_to_a_revision_that_is_not_the_present_one(kit: Kit) {
     assert_eq!(kit.store.space_get(&space.name).await.unwrap(), space);
 }
 
-async fn deleting_a_group_and_binding_an_app_to_it_never_both_happen(kit: Kit) {
-    let space = kit.a_space("s").await;
-    let app = kit.an_app(&space, "a").await;
-    for round in 0..20 {
-        let group = kit.a_group(&space, &format!("g{round}")).await;
-        let now = kit.app_now(&app).await;
-        let groups = Groups::default().with(group.reference()).unwrap();
-        let change = now.with_groups(groups, kit.now()).unwrap();
-        let reference = group.reference();
-        let (bound, deleted) = both(
-            round % 2 == 0,
-            kit.store.app_bind_group(&change, &reference),
-            kit.store.security_group_delete(&group),
-        )
-        .await;
-        assert!(bound.is_ok() != deleted.is_ok(), "{bound:?} {deleted:?}");
-        let bound_now = names(&kit.app_now(&app).await.spec.security_groups).contains(&format!("g{round}:1"));
-        assert_eq!(bound_now, bound.is_ok());
-    }
-}
-
 /// Whoever loses a race reads again and decides again, as the api does.
-async fn until_it_counts<F: Future<Output = Result<(), StoreError>>>(mut attempt: impl FnMut() -> F) {
-    loop {
-        match attempt().await {
-            Ok(()) => return,
-            Err(StoreError::Conflict(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-async fn updates_pushes_bindings_and_tasks_at_once_agree_in_the_end(kit: Kit) {
-    const ROUNDS: u32 = 12;
-    let kit = Arc::new(kit);
-    let space = kit.a_space("s").await;
-    let (db, web) = (kit.a_group(&space, "db").await, kit.a_group(&space, "web").await);
-    let space = kit.bound_space_wide(&space, &web).await;
-    let mut apps = Vec::new();
-    for name in ["a", "b", "c"] {
-        apps.push(kit.bound(&kit.an_app(&space, name).await, &db).await);
-    }
-    let mut calls = JoinSet::new();
-    for group in [&db, &web] {
-        let (kit, name) = (Arc::clone(&kit), group.name.clone());
-        calls.spawn(async move {
-            for round in 1..=ROUNDS {
-                until_it_counts(async || {
-                    let (group, _) = kit.store.security_group_get(&name).await?;
-                    let next = group.update(rules(&format!("10.0.{round}.1")), kit.now()).unwrap();
-                    kit.store.security_group_update(&next).await
-                })
-                .await;
-            }
-        });
-    }
-    for app in &apps {
-        let (pushing, name, at) = (Arc::clone(&kit), app.name.clone(), space.clone());
-        calls.spawn(async move {
-            for round in 1..=ROUNDS {
-                until_it_counts(async || {
-                    let push = touch(pushing.a_push(&at, name.app.as_str()), &format!("{round}"));
-                    let change = pushing.store.app_get(&name).await?.push(push, pushing.now()).unwrap().unwrap();
-                    pushing.store.app_update(&change).await
-                })
-                .await;
-            }
-        });
-        let (accepting, name, at) = (Arc::clone(&kit), app.name.clone(), SpaceName(app.name.space.clone()));
-        calls.spawn(async move {
-            for _ in 0..ROUNDS {
-                until_it_counts(async || {
-                    let (space, app) = (accepting.store.space_get(&at).await?, accepting.store.app_get(&name).await?);
-                    accepting.store.task_accept(accepting.a_birth(&space, &app), None).await.map(|_| ())
-                })
-                .await;
-            }
-        });
-    }
-    let (binding, name, web_name) = (Arc::clone(&kit), apps[0].name.clone(), web.name.clone());
-    calls.spawn(async move {
-        for round in 0..ROUNDS {
-            until_it_counts(async || {
-                let (web, _) = binding.store.security_group_get(&web_name).await?;
-                let app = binding.store.app_get(&name).await?;
-                let groups = app.spec.security_groups.clone();
-                let groups =
-                    if round % 2 == 0 { groups.with(web.reference()).unwrap() } else { groups.without(web.uid) };
-                let Some(change) = app.with_groups(groups, binding.now()) else { return Ok(()) };
-                binding.store.app_bind_group(&change, &web.reference()).await
-            })
-            .await;
-        }
-    });
-    calls.join_all().await;
-
-    let revision = 1 + ROUNDS;
-    let space = kit.store.space_get(&space.name).await.unwrap();
-    assert_eq!(names(&space.security_groups), [format!("web:{revision}")]);
-    for app in &apps {
-        let now = kit.app_now(app).await;
-        assert_eq!(names(&now.spec.security_groups), [format!("db:{revision}")]);
-        assert_eq!(now.spec.env, crate::kit::env(&[("A", &ROUNDS.to_string())]), "no push was lost");
-        let mut sequences: Vec<_> = kit.events("s").await.into_iter().map(|(_, event)| event).collect();
-        sequences.retain(|event| event.uid == app.uid.0);
-        let sequences: Vec<_> = sequences.iter().map(|event| event.sequence).collect();
-        assert_eq!(sequences, (1..=now.version).collect::<Vec<_>>(), "one event for each version");
-        for id in 1..=ROUNDS {
-            let task = kit.store.task_get(&app.name.task(id.into())).await.unwrap();
-            let spec = kit.store.app_spec(app.uid, task.app_revision).await.unwrap();
-            for group in spec.security_groups.iter() {
-                kit.store.security_group_rules(group.uid, group.revision).await.unwrap();
-            }
-        }
-    }
-}
-
 async fn a_deleted_space_takes_its_groups_along(kit: Kit) {
     let space = kit.a_space("s").await;
     let group = kit.a_group(&space, "db").await;
