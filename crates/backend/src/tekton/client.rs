@@ -82,8 +82,6 @@ pub struct Meant {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Manner {
     pub grace_seconds: Option<u32>,
-    /// Gone only once everything it made is gone.
-    pub foreground: bool,
 }
 
 /// Where in the cluster.
@@ -182,12 +180,6 @@ impl Cluster {
         self.call(http::Method::POST, target, Some(("application/json", object))).await
     }
 
-    /// Whether the cluster would take it.
-    pub async fn rehearse<K: Read>(&self, namespace: &str, object: &Value) -> Result<K, CallError> {
-        let target = format!("{}?fieldManager={FIELD_MANAGER}&dryRun=All", K::url_path(&(), Some(namespace)));
-        self.call(http::Method::POST, target, Some(("application/json", object))).await
-    }
-
     /// Tests and changes, all or nothing. Refused with 422 where a test fails.
     pub async fn patch<K: Read>(&self, at: At<'_>, operations: &Value) -> Result<K, CallError> {
         let target = format!("{}?fieldManager={FIELD_MANAGER}", path::<K>(at));
@@ -202,7 +194,7 @@ impl Cluster {
     /// False: it was not there.
     pub async fn delete<K: Read>(&self, at: At<'_>, meant: &Meant, manner: Manner) -> Result<bool, CallError> {
         let mut options = json!({
-            "propagationPolicy": if manner.foreground { "Foreground" } else { "Background" },
+            "propagationPolicy": "Background",
             "preconditions": {"uid": meant.uid},
         });
         if let Some(version) = &meant.resource_version {

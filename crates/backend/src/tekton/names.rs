@@ -67,11 +67,6 @@ pub fn key_of(labels: Option<&std::collections::BTreeMap<String, String>>) -> Op
     Some(RunKey { task, attempt })
 }
 
-/// As Tekton names the children of a run with one task called `task`; all of ours are short enough for it.
-pub fn task_run(key: &RunKey) -> String {
-    format!("{key}-task")
-}
-
 /// What only this run's pod reads; it goes with the run.
 pub fn own_secret(run: &str) -> String {
     format!("{run}-env")

@@ -43,12 +43,14 @@ impl Spaces {
 
     /// From now on what is known of this namespace is looked up again.
     pub(super) fn doubt(&self, namespace: &str) {
-        self.lock().remove(namespace);
+        self.lock().retain(|known, _| known.split(['/', ' ']).next() != Some(namespace));
     }
 
     /// Sees to it that the Space has its namespace, and that no other has it.
     pub(super) async fn ready(&self, spec: &RunSpec, namespace: &str) -> Result<(), BackendError> {
-        if self.is_fresh(namespace) {
+        // Whose it is, is a part of what was seen: another Space may ask for it under the same name.
+        let known = format!("{namespace} {}", names::space_id(spec.space_uid));
+        if self.is_fresh(&known) {
             return Ok(());
         }
         let found: Option<Namespace> = self
@@ -69,7 +71,7 @@ impl Spaces {
         if self.config.manage_namespaces {
             self.furnish(spec, namespace).await.map_err(|error| refused("making the namespace", error))?;
         }
-        self.lock().insert(namespace.to_owned(), Instant::now());
+        self.lock().insert(known, Instant::now());
         Ok(())
     }
 

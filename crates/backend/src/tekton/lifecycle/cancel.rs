@@ -12,7 +12,8 @@ use super::{INERT, Lifecycle, Order, is_over, place_of};
 use crate::BackendError;
 use crate::tekton::client::{At, CallError, Manner, Meant};
 use crate::tekton::names;
-use crate::tekton::types::{PipelineRun, Pod, TaskRun};
+use crate::tekton::observe::all_ended;
+use crate::tekton::types::{PipelineRun, Pod, TaskRun, said};
 use crate::tekton::watch::Place;
 
 const CANCELLED: &str = "Cancelled";
@@ -24,6 +25,8 @@ const BEYOND: Duration = Duration::from_secs(15);
 /// Tekton sees what it started this long after it ended the run; what it does not see by then it never will.
 const OVERSEEN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
+/// Of a run that takes its time.
+const LOOK_SLOW: Duration = Duration::from_secs(5);
 const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// How far the ending has come.
@@ -80,7 +83,7 @@ impl Lifecycle {
             }
             match self.step(&key, order).await {
                 Ok(Step::Done) => break,
-                Ok(Step::Again) => pause = LOOK,
+                Ok(Step::Again) => pause = (pause * 2).min(LOOK_SLOW),
                 Err(error) => {
                     tracing::warn!(run = %key, %error, "a run could not be cancelled, trying again");
                     pause = (pause * 2).min(LOOK_MAX);
@@ -93,24 +96,26 @@ impl Lifecycle {
     /// Looks at the run and does the next thing that brings its end nearer.
     async fn step(&self, key: &RunKey, order: &Order) -> Result<Step, CallError> {
         let Some(run) = self.find(key).await? else {
-            self.children(key, None).await?;
-            return self.pods(key, order).await;
+            let going = self.children(key, None).await?;
+            let step = self.pods(key, order).await?;
+            return Ok(if going { Step::Again } else { step });
         };
         let Some(Place { namespace, uid }) = place_of(&run) else { return Ok(Step::Again) };
         let Some(run) = self.discard(key, run).await? else { return Ok(Step::Done) };
         if is_over(&run.status.conditions) {
             let over = *order.over.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
-            if over.elapsed() >= OVERSEEN {
-                self.children(key, Some(&namespace)).await?;
-            }
-            return self.pods(key, order).await;
+            let going = over.elapsed() < OVERSEEN || self.children(key, Some(&namespace)).await?;
+            let step = self.pods(key, order).await?;
+            return Ok(if going { Step::Again } else { step });
         }
         if run.spec.status.as_deref() == Some(CANCELLED) || run.metadata.deletion_timestamp.is_some() {
             self.ends(*key);
             return self.pods(key, order).await.map(|_| Step::Again);
         }
-        // The first grace that a pod is given counts: a node takes no shorter one afterwards. So it is asked before Tekton does.
-        if order.hurried() {
+        // The first grace that a pod is given counts: a node takes no shorter one afterwards. So it is asked before Tekton does;
+        // but where nothing keeps a command from starting twice, not before Tekton knows better than to make the pod again.
+        let guarded = said(run.metadata.annotations.as_ref(), names::GUARDED).is_some();
+        if order.hurried() && guarded {
             self.pods(key, order).await?;
         }
         let change = json!({"metadata": {"uid": uid}, "spec": {"status": CANCELLED}});
@@ -118,6 +123,9 @@ impl Lifecycle {
             Ok(run) => {
                 self.ends(*key);
                 self.saw(*key, &run);
+                if order.hurried() {
+                    self.pods(key, order).await?;
+                }
             }
             // It came to its own end meanwhile, which counts.
             Err(CallError::Refused { code: 400 | 404 | 409 | 422, .. }) => {}
@@ -149,14 +157,19 @@ impl Lifecycle {
         Ok(Some(run))
     }
 
-    /// TaskRuns that Tekton has lost sight of.
-    async fn children(&self, key: &RunKey, namespace: Option<&str>) -> Result<(), CallError> {
+    /// Ends TaskRuns that Tekton has lost sight of. Whether one goes on yet.
+    async fn children(&self, key: &RunKey, namespace: Option<&str>) -> Result<bool, CallError> {
+        let mut going = false;
         let selector = names::attempt_selector(key);
         for TaskRun { metadata, spec, status } in self.0.cluster.list::<TaskRun>(namespace, &selector).await? {
             let (Some(namespace), Some(name), Some(uid)) = (&metadata.namespace, &metadata.name, &metadata.uid) else {
                 continue;
             };
-            if is_over(&status.conditions) || spec.status.as_deref() == Some(TASK_RUN_CANCELLED) {
+            if is_over(&status.conditions) {
+                continue;
+            }
+            going = true;
+            if spec.status.as_deref() == Some(TASK_RUN_CANCELLED) {
                 continue;
             }
             tracing::warn!(run = %key, task_run = name, "a TaskRun outlives its run, it is cancelled");
@@ -169,7 +182,7 @@ impl Lifecycle {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(going)
     }
 
     /// Pods are asked to end where their time is up, or where less time was given than they would have. Never without any grace:
@@ -179,7 +192,7 @@ impl Lifecycle {
         let known = self.namespace(key);
         let selector = names::attempt_selector(key);
         let pods = cluster.list::<Pod>(known.as_deref(), &selector).await?;
-        let live: Vec<&Pod> = pods.iter().filter(|pod| is_live(pod)).collect();
+        let live: Vec<&Pod> = pods.iter().filter(|pod| !all_ended(pod)).collect();
         if live.is_empty() {
             return Ok(Step::Done);
         }
@@ -195,7 +208,7 @@ impl Lifecycle {
                 && metadata.deletion_grace_period_seconds.is_some_and(|given| given <= i64::from(seconds));
             if (order.hurried() || overdue) && !asked {
                 let meant = Meant { uid: uid.clone(), resource_version: None };
-                let manner = Manner { grace_seconds: Some(seconds), foreground: false };
+                let manner = Manner { grace_seconds: Some(seconds) };
                 match cluster.delete::<Pod>(At::new(namespace, name), &meant, manner).await {
                     Ok(_) | Err(CallError::Refused { code: 409, .. }) => {}
                     Err(error) => return Err(error),
@@ -224,14 +237,4 @@ fn shorten(order: &Order, grace: Option<Duration>) {
         (now, new) => now.or(new),
     };
     order.changed.notify_one();
-}
-
-/// Something of it may be running.
-fn is_live(pod: &Pod) -> bool {
-    let mut containers = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
-    let over = |phase: &str| matches!(phase, "Succeeded" | "Failed");
-    pod.spec.node_name.is_some()
-        && !pod.status.phase.as_deref().is_some_and(over)
-        && (pod.status.container_statuses.is_empty()
-            || containers.any(|container| container.state.terminated.is_none()))
 }

@@ -9,12 +9,12 @@ use serde_json::json;
 use taskplane_domain::run::RunKey;
 use tokio::time::Instant;
 
-use super::Lifecycle;
+use super::{Lifecycle, place_of};
 use crate::BackendError;
 use crate::tekton::client::{At, CallError, Manner, Meant, Read};
 use crate::tekton::names;
 use crate::tekton::types::{PipelineRun, Pod, TaskRun, said};
-use crate::tekton::watch::now;
+use crate::tekton::watch::{Place, now};
 
 /// How long a removal is looked at before it is told to be unfinished.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -35,8 +35,9 @@ impl Lifecycle {
     /// Done when nothing of it is left, nor of earlier attempts, whose runs stay as long; until then, an error that says what is.
     pub async fn remove(&self, key: &RunKey) -> Result<(), BackendError> {
         let deadline = Instant::now() + PATIENCE;
+        let mut first = true;
         loop {
-            match self.try_remove(key).await {
+            match self.try_remove(key, std::mem::take(&mut first)).await {
                 // What was just told to go is on its way.
                 Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK).await,
                 done => return done,
@@ -48,7 +49,11 @@ impl Lifecycle {
     /// all of it goes that much later.
     pub async fn archived(&self, key: &RunKey, terminated: bool) -> Result<(), BackendError> {
         let failed = |error: CallError| error.during("clearing up after a run");
-        let Some(namespace) = self.namespace(key) else { return Ok(()) };
+        if !terminated && self.0.config.finished.is_none() {
+            return Ok(());
+        }
+        let Some(run) = self.find(key).await.map_err(failed)? else { return Ok(()) };
+        let Some(Place { namespace, .. }) = place_of(&run) else { return Ok(()) };
         let cluster = &self.0.cluster;
         if terminated {
             let pods = cluster.list::<Pod>(Some(&namespace), &names::attempt_selector(key)).await.map_err(failed)?;
@@ -91,13 +96,17 @@ impl Lifecycle {
         };
         for run in runs.iter().filter(is_old) {
             if let Some(key) = names::key_of(run.metadata.labels.as_ref()) {
-                self.remove(&key).await?;
+                // One that stays holds up no other.
+                if let Err(error) = self.remove(&key).await {
+                    tracing::warn!(run = %key, %error, "a finished run could not be removed, trying again");
+                }
             }
         }
         Ok(())
     }
 
-    async fn try_remove(&self, key: &RunKey) -> Result<(), BackendError> {
+    /// `sweeps`: the Secrets of runs that are there are looked after too.
+    async fn try_remove(&self, key: &RunKey, sweeps: bool) -> Result<(), BackendError> {
         let failed = |error: CallError| error.during("removing a run");
         let cluster = &self.0.cluster;
         let known = self.namespace(key);
@@ -122,12 +131,19 @@ impl Lifecycle {
         for metadata in told.chain(pods.iter().map(|pod| &pod.metadata)) {
             rests.namespace = rests.namespace.or_else(|| metadata.namespace.clone());
             rests.app = rests.app.or_else(|| said(metadata.labels.as_ref(), names::APP).map(str::to_owned));
-            let secrets = said(metadata.annotations.as_ref(), names::SECRETS).unwrap_or_default();
-            rests.secrets.extend(secrets.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
+            let secrets = said(metadata.annotations.as_ref(), names::SECRETS).unwrap_or_default().split(',');
+            // What is the run's own goes with it.
+            let run = names::key_of(metadata.labels.as_ref()).map(|key| key.to_string()).unwrap_or_default();
+            let own = [names::own_secret(&run), names::guard_secret(&run)];
+            rests
+                .secrets
+                .extend(secrets.filter(|name| !name.is_empty()).map(str::to_owned).filter(|name| !own.contains(name)));
         }
         rests.secrets.sort_unstable();
         rests.secrets.dedup();
-        self.sweep(&rests).await.map_err(failed)?;
+        if sweeps {
+            self.sweep(&rests).await.map_err(failed)?;
+        }
         if !(runs.is_empty() && task_runs.is_empty() && pods.is_empty()) {
             let left =
                 format!("{} PipelineRuns, {} TaskRuns and {} pods are left", runs.len(), task_runs.len(), pods.len());

@@ -135,7 +135,11 @@ impl Tail {
             match lines.next().await {
                 Ok(Some(piece)) => self.take(piece),
                 Ok(None) if last => return Ok(None),
-                Ok(None) => self.lines = None,
+                // The cluster will say that it has ended, a little later.
+                Ok(None) => {
+                    self.lines = None;
+                    self.pause().await;
+                }
                 Err(broken) => {
                     tracing::debug!(run = %self.key, %broken, "a log was cut off");
                     self.lines = None;
@@ -168,6 +172,10 @@ impl Tail {
         }
         if pod.ended {
             return Ok(if pod.begun { Next::Read(pod, true) } else { Next::End });
+        }
+        // Its end is told, and its pod neither ends nor answers: nothing more will come.
+        if self.tries >= LAST_TRIES && self.board.is_over(&self.cluster, &self.key).await? {
+            return Ok(Next::End);
         }
         Ok(match (pod.begun, self.follow) {
             (true, follow) => Next::Read(pod, !follow),
@@ -204,6 +212,7 @@ impl Tail {
         }
         match open(&self.cluster.streams(), &target, ANSWER).await {
             Ok(lines) => {
+                self.tries = 0;
                 self.lines = Some(Open { lines: lines.in_pieces(PIECE), last });
                 self.reading = Some(reading);
             }

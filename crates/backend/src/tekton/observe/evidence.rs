@@ -185,7 +185,7 @@ fn real_end<'a>(step: &'a StepState, task_run_reason: &str) -> Option<&'a Termin
 }
 
 /// Every container of the pod was seen to have ended.
-pub(super) fn all_ended(pod: &Pod) -> bool {
+pub(in crate::tekton) fn all_ended(pod: &Pod) -> bool {
     let ended = |one: &ContainerStatus| matches!(&one.state, ContainerState { terminated: Some(_), .. });
     let status = &pod.status;
     let mut all = status.init_container_statuses.iter().chain(&status.container_statuses).peekable();

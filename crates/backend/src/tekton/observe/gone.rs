@@ -9,8 +9,7 @@ use jiff::Timestamp;
 use super::Case;
 use super::evidence::{Evidence, all_ended};
 use super::nodes::{NODE_LAG, later};
-use super::sighted::{SeenPod, Sighted};
-use crate::tekton::types::Pod;
+use super::sighted::SeenPod;
 
 /// Between a pod's gentle and its forced end, when it says nothing else.
 const GRACE: Duration = Duration::from_secs(30);
@@ -58,19 +57,18 @@ fn grace(seconds: Option<i64>) -> Duration {
     seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(GRACE, Duration::from_secs).max(GRACE)
 }
 
-/// Pods that stay although their run is over, and that nobody has told to end.
-pub(super) fn leftovers(seen: &Sighted) -> Vec<&Pod> {
-    let there = seen.pods().into_iter().filter(|seen| seen.gone_since.is_none()).map(|seen| &seen.pod);
-    there.filter(|pod| pod.metadata.deletion_timestamp.is_none() && !all_ended(pod)).collect()
-}
-
 /// Until when what was deleted behind our back may take to be gone before it is called lost anyway.
 pub(super) fn patience(since: Timestamp) -> Timestamp {
     later(since, GRACE + SLACK + NODE_LAG)
 }
 
-/// A node of it is not heard of, for long: nobody will tell how it ended.
-pub(super) fn is_hopeless(case: Case<'_>) -> bool {
+/// A node of it is not heard of, for long: nobody will tell how it ended. Or nobody knows which node that was, and one of them
+/// is not.
+pub(super) fn is_hopeless(case: Case<'_>, evidence: &Evidence<'_>) -> bool {
+    let unseen = evidence.unseen_pod() && !evidence.end_was_seen();
+    if unseen && case.seen.since().is_some_and(|since| case.now >= later(since, LOST_NODE)) {
+        return true;
+    }
     case.seen.pods().iter().any(|seen| {
         let deleted = seen.gone_since.or(seen.pod.metadata.deletion_timestamp.as_ref().map(|time| time.0));
         let node = seen.pod.spec.node_name.as_deref();

@@ -22,15 +22,14 @@ use jiff::Timestamp;
 use taskplane_domain::run::Fate;
 use taskplane_domain::task::{Condition, Wait};
 
+pub(in crate::tekton) use evidence::all_ended;
 pub use nodes::Nodes;
 pub use sighted::{SeenPod, Sighted};
 
-use super::names::{CONTAINER, GUARD_CONTAINER};
-use super::types::{self, ContainerState, Pod};
+use super::names::{CONTAINER, GUARD_CONTAINER, INERT};
+use super::types::{self, ContainerState};
 use evidence::Evidence;
 
-/// `spec.status` of a run that was made and not released.
-pub const INERT: &str = "PipelineRunPending";
 /// `spec.status` of a run that somebody ordered to end.
 const CANCELLED: [&str; 3] = ["Cancelled", "CancelledRunFinally", "StoppedRunFinally"];
 /// Whether the command was kept from running twice is another matter: this one is about pods.
@@ -106,7 +105,7 @@ fn settled(case: Case<'_>, evidence: &Evidence<'_>, fate: Fate) -> Verdict {
         None => return Verdict::Over(fate),
         Some(left) => left,
     };
-    if !case.cancelled && gone::is_hopeless(case) {
+    if !case.cancelled && gone::is_hopeless(case, evidence) {
         return Verdict::Over(Fate::Lost { message: left });
     }
     Verdict::Ending { started_at: evidence.ran_since(), left }
@@ -123,13 +122,6 @@ pub fn remarks(seen: &Sighted) -> Vec<Condition> {
     };
     let message = format!("the cluster made its pod {times} after it was deleted or lost: {what}");
     vec![Condition::unmet(STARTED_ONCE, "PodReplaced", message)]
-}
-
-/// Pods that stay although their run is over, and that nobody has told to end.
-pub fn leftovers(seen: &Sighted) -> Vec<&Pod> {
-    let over = seen.run().and_then(|run| types::condition(&run.status.conditions, "Succeeded"));
-    let over = over.is_some_and(|condition| condition.status != "Unknown") || seen.run_gone_since().is_some();
-    if over { gone::leftovers(seen) } else { Vec::new() }
 }
 
 /// The pod whose log is the command's.

@@ -172,7 +172,8 @@ impl Sighted {
     /// Nothing of it has been there since then.
     pub fn is_history(&self, since: Timestamp) -> bool {
         let gone = |at: Option<Timestamp>| at.is_some_and(|at| at < since);
-        gone(self.run_gone_since()) && self.pods.values().all(|seen| gone(seen.gone_since))
+        let run_gone = gone(self.run_gone_since()) || (self.run().is_none() && gone(self.since));
+        run_gone && self.pods.values().all(|seen| gone(seen.gone_since))
     }
 
     fn keep_pod(&mut self, pod: Pod, gone: Option<Timestamp>, now: Timestamp) {

@@ -49,14 +49,6 @@ pub struct Place {
     pub uid: String,
 }
 
-/// A pod that outlives its run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
-}
-
 #[derive(Default)]
 struct Entry {
     seen: Sighted,
@@ -69,12 +61,14 @@ struct Entry {
 struct Written {
     runs: HashMap<RunKey, Entry>,
     nodes: Nodes,
+    /// When what is history was last forgotten.
+    cleared: Option<Timestamp>,
 }
 
 pub struct Board {
     written: Mutex<Written>,
     hints: broadcast::Sender<RunKey>,
-    /// How many feeds have listed everything once.
+    /// The feeds that have listed everything once.
     listed: watch::Sender<HashSet<&'static str>>,
     missing: mpsc::UnboundedSender<RunKey>,
     asks: Semaphore,
@@ -207,20 +201,6 @@ impl Board {
     /// What is to be said of it beside where it stands.
     pub fn remarks(&self, key: &RunKey) -> Vec<Condition> {
         self.lock().runs.get(key).map(|entry| observe::remarks(&entry.seen)).unwrap_or_default()
-    }
-
-    /// Pods of a run that is over which will not end by themselves: nobody has told them to.
-    pub fn leftovers(&self, key: &RunKey) -> Vec<Leftover> {
-        let written = self.lock();
-        let Some(entry) = written.runs.get(key) else { return Vec::new() };
-        observe::leftovers(&entry.seen)
-            .into_iter()
-            .filter_map(|Pod { metadata, .. }| {
-                let (namespace, name, uid) =
-                    (metadata.namespace.clone()?, metadata.name.clone()?, metadata.uid.clone()?);
-                Some(Leftover { namespace, name, uid })
-            })
-            .collect()
     }
 
     /// The pod whose log is the command's: its name, and whether its container has begun, and ended.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
+use taskplane_domain::run::RunKey;
 
 use super::feed::Told;
 use super::{Board, Entry, now};
@@ -13,6 +14,8 @@ use crate::tekton::types::{PipelineRun, Pod, TaskRun};
 
 /// A run of which nothing is left is remembered for so long.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
+/// Between two looks for such.
+const CLEARING: SignedDuration = SignedDuration::from_mins(1);
 
 impl Board {
     pub(super) fn tells_run(&self, told: Told<PipelineRun>) {
@@ -22,8 +25,8 @@ impl Board {
                 let there: HashSet<_> =
                     items.iter().filter_map(|run| names::key_of(run.metadata.labels.as_ref())).collect();
                 items.into_iter().for_each(|run| self.tells_run(Told::Is(run)));
-                let mut written = self.lock();
-                written.runs.retain(|_, entry| !entry.seen.is_history(now - REMEMBERED));
+                self.forget_history(now);
+                let written = self.lock();
                 for (key, entry) in &written.runs {
                     if !there.contains(key) && entry.seen.was_known(asked) && entry.seen.run_gone_since().is_none() {
                         // It ends when everything does.
@@ -36,8 +39,28 @@ impl Board {
                 entry.read.get_or_insert(now);
             }),
             Told::Gone(run) => {
-                self.write(run.metadata.labels.clone().as_ref(), |entry| entry.seen.run_deleted(run, now))
+                self.write(run.metadata.labels.clone().as_ref(), |entry| entry.seen.run_deleted(run, now));
+                self.forget_history(now);
             }
+        }
+    }
+
+    /// Now and then: what is gone for long, also what another replica saw to the end.
+    fn forget_history(&self, now: Timestamp) {
+        let mut written = self.lock();
+        if written.cleared.is_some_and(|at| now < at + CLEARING) {
+            return;
+        }
+        written.cleared = Some(now);
+        let gone: Vec<RunKey> = written
+            .runs
+            .iter()
+            .filter(|(_, entry)| entry.seen.is_history(now - REMEMBERED))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in gone {
+            written.runs.remove(&key);
+            self.tails.forget(&key);
         }
     }
 
